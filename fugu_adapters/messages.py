@@ -1,0 +1,148 @@
+"""Chat messages in OpenAI's shape: checking them, and what routing and budgets need to know of them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from fugu_adapters.errors import InputError
+from fugu_adapters.types import Message, Request
+
+__all__ = [
+    "MAX_REQUEST_BYTES",
+    "estimate_tokens",
+    "has_images",
+    "parse_messages",
+    "routing_text",
+    "text_of",
+    "wants_json_schema",
+]
+
+MAX_REQUEST_BYTES = 4 * 1024 * 1024
+"""Text of one request, in UTF-8 bytes. Larger ones are refused before any call."""
+
+_ROLES = ("system", "developer", "user", "assistant", "tool")
+_BYTES_PER_TOKEN = 3.0  # English has about 4.2, so this errs on the side of too many tokens
+_TOKENS_PER_MESSAGE = 8
+_TOKENS_PER_IMAGE = 1_600  # the largest that a full-size image costs at the common providers
+
+
+def parse_messages(messages: str | Sequence[Message]) -> tuple[Message, ...]:
+    """Check what the caller passed and return it as a tuple of chat messages.
+
+    Args:
+        messages: the user's text, or chat messages in OpenAI's shape.
+
+    Raises:
+        InputError: where a message is malformed or the whole is over ``MAX_REQUEST_BYTES``.
+    """
+    if isinstance(messages, str):
+        messages = [{"role": "user", "content": messages}]
+    if isinstance(messages, bytes) or not isinstance(messages, Iterable):
+        raise InputError(
+            f"messages: expected text or a list of chat messages, got {type(messages).__name__}"
+        )
+    parsed = tuple(_parse_message(index, message) for index, message in enumerate(messages))
+    if not parsed:
+        raise InputError("messages: the list is empty; pass at least one user message")
+    if not any(text_of(m).strip() or _images(m) or m.get("tool_calls") for m in parsed):
+        raise InputError("messages: every message is empty; there is nothing to answer")
+    size = sum(len(text_of(message).encode("utf-8", "replace")) for message in parsed)
+    if size > MAX_REQUEST_BYTES:
+        raise InputError(
+            f"messages: {size:,} bytes of text is over the bound of {MAX_REQUEST_BYTES:,}; "
+            "shorten the request or send it in parts"
+        )
+    return parsed
+
+
+def _parse_message(index: int, message: Any) -> Message:
+    where = f"messages[{index}]"
+    if not isinstance(message, Mapping):
+        raise InputError(f"{where}: expected an object with role and content, got {message!r:.60}")
+    role = message.get("role")
+    if role not in _ROLES:
+        raise InputError(f"{where}.role: expected one of {', '.join(_ROLES)}, got {role!r:.60}")
+    content = message.get("content")
+    if content is None and role == "assistant" and message.get("tool_calls"):
+        return message
+    if isinstance(content, str):
+        return message
+    if isinstance(content, list):
+        for number, part in enumerate(content):
+            _check_part(f"{where}.content[{number}]", part)
+        return message
+    raise InputError(
+        f"{where}.content: expected text or a list of parts, got {type(content).__name__}"
+    )
+
+
+def _check_part(where: str, part: Any) -> None:
+    kind = part.get("type") if isinstance(part, Mapping) else None
+    if kind == "text" and isinstance(part.get("text"), str):
+        return
+    if kind == "image_url":
+        image = part.get("image_url")
+        if isinstance(image, Mapping) and isinstance(image.get("url"), str):
+            return
+        raise InputError(f'{where}.image_url: expected {{"url": "data:... or https://..."}}')
+    raise InputError(f"{where}: expected a text or image_url part, got type {kind!r:.60}")
+
+
+def text_of(message: Message) -> str:
+    """The text of a message, its parts joined by line ends; ``""`` where it has none."""
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    if not content:
+        return ""
+    return "\n".join(part["text"] for part in content if part.get("type") == "text")
+
+
+def _images(message: Message) -> int:
+    content = message.get("content")
+    if not isinstance(content, list):
+        return 0
+    return sum(part.get("type") == "image_url" for part in content)
+
+
+def has_images(request: Request) -> bool:
+    """Whether any message holds an image."""
+    return any(_images(message) for message in request.messages)
+
+
+def wants_json_schema(request: Request) -> bool:
+    """Whether the reply must follow a JSON schema."""
+    return (request.response_format or {}).get("type") == "json_schema"
+
+
+def estimate_tokens(request: Request) -> int:
+    """Prompt tokens of a request, estimated without a tokenizer and on the high side."""
+    images = sum(_images(message) for message in request.messages)
+    extras = [m["tool_calls"] for m in request.messages if m.get("tool_calls")]
+    extras += list(request.tools)
+    if request.response_format is not None:
+        extras.append(request.response_format)
+    size = sum(len(text_of(message).encode("utf-8", "replace")) for message in request.messages)
+    size += sum(len(json.dumps(extra, default=str)) for extra in extras)
+    return (
+        math.ceil(size / _BYTES_PER_TOKEN)
+        + _TOKENS_PER_MESSAGE * len(request.messages)
+        + _TOKENS_PER_IMAGE * images
+    )
+
+
+def routing_text(request: Request, *, max_chars: int = 6_000) -> str:
+    """The text that a request is routed by: the last user message, head and tail kept where long.
+
+    Where there is no user message, the last message with text stands in.
+    """
+    spoken = [message for message in request.messages if text_of(message).strip()]
+    asked = [message for message in spoken if message.get("role") == "user"] or spoken
+    text = text_of(asked[-1]) if asked else ""
+    if len(text) <= max_chars:
+        return text
+    half = max_chars // 2
+    return f"{text[:half]}\n{text[-half:]}"

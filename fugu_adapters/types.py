@@ -1,0 +1,348 @@
+"""The records that cross layers: frozen, keyword-only, plain data.
+
+``None`` means *unknown* everywhere and is never mixed with zero. Messages, tools and response formats
+are kept in the shape of OpenAI's Chat Completions API; the providers translate.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+__all__ = [
+    "Attempt",
+    "Candidate",
+    "Decision",
+    "Delta",
+    "Effort",
+    "Event",
+    "FinishReason",
+    "Limits",
+    "Message",
+    "Outcome",
+    "Reply",
+    "Request",
+    "Result",
+    "ToolCall",
+    "Trace",
+    "Usage",
+    "to_plain",
+]
+
+Message: TypeAlias = Mapping[str, Any]
+Effort: TypeAlias = Literal["low", "medium", "high", "xhigh"]
+FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
+EventKind: TypeAlias = Literal[
+    "decision", "call_started", "delta", "call_failed", "call_finished", "result"
+]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """One chat request, as every worker is asked it.
+
+    Attributes:
+        messages: chat messages in OpenAI's shape, at least one.
+        tools: function tools in OpenAI's shape.
+        tool_choice: ``"auto"``, ``"none"``, ``"required"`` or a named function.
+        response_format: ``{"type": "json_object"}`` or ``{"type": "json_schema", ...}``.
+        max_output_tokens: bound on the reply; ``None`` leaves it to the engine's effort table.
+        temperature: sampling temperature; ``None`` leaves the worker's default.
+        top_p: nucleus sampling mass; ``None`` leaves the worker's default.
+        stop: strings that end the reply.
+        seed: sampling seed, where the worker has one.
+        effort: how much the worker should reason, where it has such a setting.
+    """
+
+    messages: tuple[Message, ...]
+    tools: tuple[Mapping[str, Any], ...] = ()
+    tool_choice: str | Mapping[str, Any] | None = None
+    response_format: Mapping[str, Any] | None = None
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    effort: Effort | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Usage:
+    """Tokens that a call was billed for.
+
+    Attributes:
+        input_tokens: prompt tokens, cached ones included.
+        output_tokens: reply tokens, hidden reasoning included.
+        cached_input_tokens: the part of ``input_tokens`` that was read from the prompt cache.
+        reasoning_tokens: the part of ``output_tokens`` that was hidden reasoning.
+        estimated: whether we counted because the worker did not say.
+    """
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    estimated: bool = False
+
+    @property
+    def total_tokens(self) -> int | None:
+        """Input plus output, or ``None`` where either is unknown."""
+        if self.input_tokens is None or self.output_tokens is None:
+            return None
+        return self.input_tokens + self.output_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            input_tokens=_add(self.input_tokens, other.input_tokens),
+            output_tokens=_add(self.output_tokens, other.output_tokens),
+            cached_input_tokens=_add(self.cached_input_tokens, other.cached_input_tokens),
+            reasoning_tokens=_add(self.reasoning_tokens, other.reasoning_tokens),
+            estimated=self.estimated or other.estimated,
+        )
+
+
+def _add(a: int | None, b: int | None) -> int | None:
+    """Sum of what is known; ``None`` only where nothing is."""
+    if a is None:
+        return b
+    return a if b is None else a + b
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ToolCall:
+    """A function call that a worker asks the caller to make. ``arguments`` is JSON text."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Delta:
+    """A piece of a streamed reply: text, or a piece of one tool call.
+
+    Attributes:
+        text: text to append.
+        tool_index: position of the tool call that the other fields belong to, or ``None``.
+        tool_id: its id, on its first piece.
+        tool_name: its function, on its first piece.
+        arguments: JSON text to append to its arguments.
+    """
+
+    text: str = ""
+    tool_index: int | None = None
+    tool_id: str | None = None
+    tool_name: str | None = None
+    arguments: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reply:
+    """What one call to one worker returned.
+
+    Attributes:
+        text: the visible answer, ``""`` where there are only tool calls.
+        tool_calls: calls that the worker asks for.
+        usage: tokens, as the worker reported them.
+        finish_reason: why it stopped.
+        model: the model that the endpoint says it used.
+        cost_usd: what the call cost, where the endpoint reports it itself.
+        steps: what a program-aided worker did on the way, for the trace.
+    """
+
+    text: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    usage: Usage = field(default_factory=Usage)
+    finish_reason: FinishReason = "stop"
+    model: str | None = None
+    cost_usd: float | None = None
+    steps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """Bounds on one request. Reached means stopped: the error carries what there is so far.
+
+    Attributes:
+        usd: dollars, or ``None`` for no cap. Under a cap a worker of unknown price is not asked.
+        seconds: total time, waiting and retries included.
+        calls: calls to workers, retries included.
+        tokens: input plus output tokens over all calls.
+        output_tokens: tokens of one reply, or ``None`` for the effort's own bound.
+    """
+
+    usd: float | None = None
+    seconds: float = 300.0
+    calls: int = 8
+    tokens: int = 1_000_000
+    output_tokens: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """What the policy thinks of one worker for one request.
+
+    Attributes:
+        worker: its name.
+        p_success: predicted probability of a right answer, or ``None`` where excluded.
+        interval: 90 % interval of ``p_success``.
+        cost_usd: expected cost of the call, or ``None`` where the price is unknown.
+        latency_s: expected seconds, or ``None`` where unknown.
+        calibrated: whether measured outcomes stand behind ``p_success``.
+        excluded_because: why it cannot be chosen, or ``None``.
+    """
+
+    worker: str
+    p_success: float | None = None
+    interval: tuple[float, float] | None = None
+    cost_usd: float | None = None
+    latency_s: float | None = None
+    calibrated: bool = False
+    excluded_because: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """One output of a policy, with its reasons.
+
+    Attributes:
+        worker: who is asked first.
+        candidates: every worker of the pool, in the order of preference, excluded ones last.
+        reason: one sentence for people.
+        policy: which policy decided, with its version.
+        model: the model name that the caller asked for, such as ``"fugu"``.
+        seconds: what deciding took.
+    """
+
+    worker: str
+    candidates: tuple[Candidate, ...]
+    reason: str
+    policy: str
+    model: str = "fugu"
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """One call to one worker, as it went.
+
+    Attributes:
+        worker: who was asked.
+        ok: whether it gave a usable reply.
+        error: the error's class and message, ``None`` where it went well.
+        started_s: seconds since the run began.
+        latency_s: seconds that the call took.
+        usage: tokens, ``None`` where the call did not get that far.
+        cost_usd: cost, ``None`` where unknown.
+        steps: what a program-aided worker did on the way.
+    """
+
+    worker: str
+    ok: bool
+    error: str | None = None
+    started_s: float = 0.0
+    latency_s: float | None = None
+    usage: Usage | None = None
+    cost_usd: float | None = None
+    steps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trace:
+    """The full record of a run: what was decided and every call that was made."""
+
+    decisions: tuple[Decision, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """The answer to a request, with who gave it, why, and at what cost.
+
+    Attributes:
+        text: the answer.
+        worker: who gave it.
+        run_id: key of the run in the store.
+        decision: the choice, with all candidates.
+        tool_calls: calls that the worker asks the caller to make.
+        usage: tokens over all calls of the run.
+        cost_usd: dollars over all calls, ``None`` where a price is unknown.
+        finish_reason: why the worker stopped.
+        trace: decisions and calls.
+    """
+
+    text: str
+    worker: str
+    run_id: str
+    decision: Decision
+    tool_calls: tuple[ToolCall, ...] = ()
+    usage: Usage = field(default_factory=Usage)
+    cost_usd: float | None = None
+    finish_reason: FinishReason = "stop"
+    trace: Trace = field(default_factory=Trace)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """Something that happened during a run, in order.
+
+    Attributes:
+        kind: what happened; only the fields that belong to it are set.
+        run_id: the run.
+        worker: who it is about.
+        decision: for ``decision``.
+        delta: for ``delta``.
+        attempt: for ``call_failed`` and ``call_finished``.
+        result: for ``result``, the last event of a run that succeeded.
+    """
+
+    kind: EventKind
+    run_id: str
+    worker: str | None = None
+    decision: Decision | None = None
+    delta: Delta | None = None
+    attempt: Attempt | None = None
+    result: Result | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """How well one worker did on one item.
+
+    Attributes:
+        suite: the task suite.
+        item_id: the item within its suite.
+        worker: profile name of the worker.
+        score: 0 to 1.
+        input_tokens: prompt tokens.
+        output_tokens: reply tokens.
+        latency_s: seconds.
+        cost_usd: dollars.
+        sample: which of several samples.
+        answer: the answer as extracted.
+    """
+
+    suite: str
+    item_id: str
+    worker: str
+    score: float
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    latency_s: float | None = None
+    cost_usd: float | None = None
+    sample: int = 0
+    answer: str | None = None
+
+
+def to_plain(record: Any) -> Any:
+    """A record as dicts, lists and scalars, ready for JSON."""
+    if dataclasses.is_dataclass(record) and not isinstance(record, type):
+        return {f.name: to_plain(getattr(record, f.name)) for f in dataclasses.fields(record)}
+    if isinstance(record, Mapping):
+        return {str(key): to_plain(value) for key, value in record.items()}
+    if isinstance(record, list | tuple):
+        return [to_plain(value) for value in record]
+    return record
