@@ -1,36 +1,78 @@
-# Every target sets up what it needs in ./.venv; only Python 3.11 or newer has to be there.
+# Each target sets up what it needs in ./.venv*; only Python 3.11 or newer has to be there.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-UV := $(BIN)/uv
 UV_VERSION := 0.13.9
-FLOORS_VENV := .venv-floors
-CREWAI_VENV := .venv-crewai
+UV := $(BIN)/uv
+INSTALL := $(UV) pip install --quiet --require-hashes
+EDITABLE := $(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
-.PHONY: help demo test lint types unit floors crewai-set weights lock bench clean
+.PHONY: help demo test lint unit wheel sets weights lock bench clean
 
 help:  ## list the targets
-	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+demo: $(VENV)/.demo  ## fetch small local models and let the pool answer a few questions
+	@$(BIN)/fugu pull
+	@$(BIN)/python examples/demo.py
+
+test: lint unit wheel sets  ## everything that CI checks
+
+lint: $(VENV)/.test  ## style, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(VENV)/.test weights  ## the tests, with branch coverage
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage report
+
+weights: $(VENV)/.test  ## the small local models that the tests and the demo use
+	-$(BIN)/fugu pull
+
+wheel: $(VENV)/.test  ## the built wheel, tested with the source tree out of sight
+	$(BIN)/python tests/wheel.py
+
+sets: .venv-floors/.ready .venv-crewai/.ready  ## the core on the oldest versions it declares, and on CrewAI's pins
+	.venv-floors/bin/pytest -m "not embedded"
+	.venv-crewai/bin/pytest -m "not embedded"
+
+bench: $(VENV)/.bench  ## the benchmarks that need no data of others
+	$(BIN)/python benchmarks/decision_latency.py
+
+lock: $(UV)  ## resolve the pinned requirements anew
+	$(COMPILE) pyproject.toml --extra embedded --group build -o requirements/demo.txt
+	$(COMPILE) pyproject.toml --extra embedded --extra train --extra langchain --group test -o requirements/test.txt
+	$(COMPILE) pyproject.toml --extra langchain --group tests-only --resolution lowest-direct -o requirements/floors.txt
+	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		pyproject.toml --extra crewai --extra langchain --group tests-only -o requirements/crewai.txt
+	$(COMPILE) pyproject.toml --group bench -o requirements/bench.txt
+
+clean:  ## remove everything that was built
+	rm -rf .venv* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist
 
 $(UV):
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 $(VENV)/.demo: $(UV) requirements/demo.txt pyproject.toml
-	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/demo.txt
-	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	$(INSTALL) --python $(VENV) -r requirements/demo.txt
+	$(EDITABLE) --python $(VENV)
 	@touch $@
 
 $(VENV)/.test: $(UV) requirements/test.txt pyproject.toml
-	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/test.txt
-	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	$(INSTALL) --python $(VENV) -r requirements/test.txt
+	$(EDITABLE) --python $(VENV)
 	@touch $@
 
-lock: $(UV)  ## resolve the pinned requirements anew
-	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-		pyproject.toml --extra embedded --group build -o requirements/demo.txt
-	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-		pyproject.toml --extra embedded --extra train --extra langchain --group test -o requirements/test.txt
+$(VENV)/.bench: $(VENV)/.demo requirements/bench.txt
+	$(INSTALL) --python $(VENV) -r requirements/bench.txt
+	@touch $@
 
-clean:
-	rm -rf $(VENV) $(FLOORS_VENV) $(CREWAI_VENV) .mypy_cache .ruff_cache .pytest_cache
+.venv-%/.ready: $(UV) requirements/%.txt pyproject.toml
+	$(UV) venv --quiet --clear --python $(PYTHON) .venv-$*
+	$(INSTALL) --python .venv-$* -r requirements/$*.txt
+	$(EDITABLE) --python .venv-$*
+	@touch $@

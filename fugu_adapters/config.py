@@ -7,12 +7,12 @@ import tomllib
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    NonNegativeFloat,
     PositiveInt,
     ValidationError,
     field_validator,
@@ -35,12 +35,17 @@ __all__ = [
 Api = Literal["openai", "anthropic", "embedded", "langchain", "callable", "replay"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+/-]{0,99}$")]
 Dollars = Annotated[float, Field(ge=0, le=10_000, allow_inf_nan=False)]
+# Upper case only: a key that was pasted where its variable's name belongs does not look like this.
+Variable = Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]{0,99}$")]
 
 _FREE_APIS = ("embedded", "replay")
+_MAY_HOLD_SECRETS = frozenset({"base_url", "api_key_env", "url"})
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, arbitrary_types_allowed=True, hide_input_in_errors=True
+    )
 
 
 class Price(_Strict):
@@ -61,6 +66,12 @@ class Price(_Strict):
     long_context_above: PositiveInt | None = None
     long_input: Dollars | None = None
     long_output: Dollars | None = None
+
+    @model_validator(mode="after")
+    def _check_tier(self) -> Price:
+        if self.long_context_above is None and (self.long_input, self.long_output) != (None, None):
+            raise ValueError("long prices need long_context_above, the tokens they start at")
+        return self
 
     def cost(self, input_tokens: int, output_tokens: int, cached_input_tokens: int = 0) -> float:
         """Dollars for a call with these token counts."""
@@ -104,7 +115,7 @@ class Worker(_Strict):
     api: Api = "openai"
     model: str | None = None
     base_url: str | None = None
-    api_key_env: str | None = None
+    api_key_env: Variable | None = None
     provider: str | None = None
     effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     mode: Literal["plain", "few-shot", "calculator", "python"] | None = None
@@ -126,10 +137,17 @@ class Worker(_Strict):
     def _check_url(cls, url: str | None) -> str | None:
         if url is None:
             return None
-        if not url.startswith(("http://", "https://")):
-            raise ValueError("expected an address that starts with http:// or https://")
-        if "@" in url.split("//", 1)[1].split("/", 1)[0] or "?" in url:
-            raise ValueError("keys do not belong in the address; name their variable in api_key_env")
+        try:
+            parts = urlsplit(url)
+            known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            known = False
+        if not known or not url.isprintable() or " " in url:
+            raise ValueError("expected an address such as https://host:port/v1")
+        if "@" in parts.netloc or "?" in url or "#" in url:
+            raise ValueError(
+                "keys do not belong in the address; name their variable in api_key_env"
+            )
         return url.rstrip("/")
 
     @model_validator(mode="after")
@@ -260,12 +278,12 @@ def parse_config(
 
 def _resolve(config: Config, folder: Path) -> Config:
     workers = tuple(
-        w if w.path is None else w.model_copy(update={"path": folder / w.path})
+        w if w.path is None else w.model_copy(update={"path": folder / w.path.expanduser()})
         for w in config.worker
     )
     pool = config.pool
     if pool.selector is not None:
-        pool = pool.model_copy(update={"selector": folder / pool.selector})
+        pool = pool.model_copy(update={"selector": folder / pool.selector.expanduser()})
     return config.model_copy(update={"worker": workers, "pool": pool})
 
 
@@ -288,7 +306,10 @@ def _explain(problem: Any, data: Mapping[str, Any]) -> str:
         hint = f"did you mean {' or '.join(near)}?" if near else f"known keys: {', '.join(known)}"
         return f"{where}: unknown key; {hint}"
     message = str(problem["msg"]).removeprefix("Value error, ")
-    given = None if "base_url" in problem["loc"] else problem.get("input")  # may hold a password
+    if problem["loc"] and problem["loc"][-1] == "api_key_env":
+        message = "expected the name of an environment variable, such as OPENAI_API_KEY, not a key"
+    secret = not _MAY_HOLD_SECRETS.isdisjoint(problem["loc"])
+    given = None if secret else problem.get("input")
     shown = f", got {given!r:.60}" if isinstance(given, str | int | float | bool) else ""
     return f"{where}: {message}{shown}" if where else message
 

@@ -8,10 +8,10 @@
       InputError               the request was refused before any call
       PolicyError              a policy produced nothing usable
         PlanError              .path into the plan
-      WorkerError              .worker .attempts .status .cause_kind
+      WorkerError              .worker .attempts .status .cause_kind .retry_after (seconds)
         WorkerUnavailable      no connection, 5xx, or the endpoint is cooling down
         WorkerTimeout          also a TimeoutError
-        WorkerRateLimited      .retry_after, seconds
+        WorkerRateLimited      HTTP 429 or its equivalent
         WorkerRefused          4xx or a redirect: asking again will not help
         WorkerProtocolError    a success whose body cannot be used
       LimitExceeded            .kind .limit .value .partial
@@ -91,6 +91,7 @@ class WorkerError(FuguError):
         attempts: calls that were made to it for this request, this one included.
         status: HTTP status, or ``None`` where none was received.
         cause_kind: a short stable word for logs and tests, such as ``"connect"`` or ``"http_503"``.
+        retry_after: seconds that the endpoint asked for, or ``None`` where it did not say.
     """
 
     cause_kind: str = "error"
@@ -103,11 +104,13 @@ class WorkerError(FuguError):
         attempts: int = 1,
         status: int | None = None,
         cause_kind: str | None = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
         self.worker = worker
         self.attempts = attempts
         self.status = status
+        self.retry_after = retry_after
         if cause_kind is not None:
             self.cause_kind = cause_kind
 
@@ -125,28 +128,9 @@ class WorkerTimeout(WorkerError, TimeoutError):
 
 
 class WorkerRateLimited(WorkerError):
-    """The endpoint asked us to slow down (HTTP 429 or its equivalent).
-
-    Attributes:
-        retry_after: seconds that the endpoint asked for, or ``None`` where it did not say.
-    """
+    """The endpoint asked us to slow down (HTTP 429 or its equivalent)."""
 
     cause_kind = "rate_limited"
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        worker: str = "",
-        attempts: int = 1,
-        status: int | None = 429,
-        cause_kind: str | None = None,
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(
-            message, worker=worker, attempts=attempts, status=status, cause_kind=cause_kind
-        )
-        self.retry_after = retry_after
 
 
 class WorkerRefused(WorkerError):

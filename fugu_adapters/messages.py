@@ -11,6 +11,7 @@ from fugu_adapters.errors import InputError
 from fugu_adapters.types import Message, Request
 
 __all__ = [
+    "MAX_IMAGE_BYTES",
     "MAX_REQUEST_BYTES",
     "estimate_tokens",
     "has_images",
@@ -22,6 +23,9 @@ __all__ = [
 
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 """Text of one request, in UTF-8 bytes. Larger ones are refused before any call."""
+
+MAX_IMAGE_BYTES = 24 * 1024 * 1024
+"""Images of one request, as the bytes of their addresses (``data:`` ones hold the image)."""
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
 _BYTES_PER_TOKEN = 3.0  # English has about 4.2, so this errs on the side of too many tokens
@@ -36,11 +40,12 @@ def parse_messages(messages: str | Sequence[Message]) -> tuple[Message, ...]:
         messages: the user's text, or chat messages in OpenAI's shape.
 
     Raises:
-        InputError: where a message is malformed or the whole is over ``MAX_REQUEST_BYTES``.
+        InputError: where a message is malformed, or the whole is over ``MAX_REQUEST_BYTES`` or
+            ``MAX_IMAGE_BYTES``. The error never quotes the messages.
     """
     if isinstance(messages, str):
         messages = [{"role": "user", "content": messages}]
-    if isinstance(messages, bytes) or not isinstance(messages, Iterable):
+    if isinstance(messages, bytes | Mapping) or not isinstance(messages, Iterable):
         raise InputError(
             f"messages: expected text or a list of chat messages, got {type(messages).__name__}"
         )
@@ -49,26 +54,38 @@ def parse_messages(messages: str | Sequence[Message]) -> tuple[Message, ...]:
         raise InputError("messages: the list is empty; pass at least one user message")
     if not any(text_of(m).strip() or _images(m) or m.get("tool_calls") for m in parsed):
         raise InputError("messages: every message is empty; there is nothing to answer")
-    size = sum(len(text_of(message).encode("utf-8", "replace")) for message in parsed)
-    if size > MAX_REQUEST_BYTES:
+    _check_size("text", sum(_text_bytes(m) for m in parsed), MAX_REQUEST_BYTES)
+    _check_size("images", sum(len(url) for m in parsed for url in _images(m)), MAX_IMAGE_BYTES)
+    return parsed
+
+
+def _check_size(what: str, size: int, bound: int) -> None:
+    if size > bound:
         raise InputError(
-            f"messages: {size:,} bytes of text is over the bound of {MAX_REQUEST_BYTES:,}; "
+            f"messages: {size:,} bytes of {what} is over the bound of {bound:,}; "
             "shorten the request or send it in parts"
         )
-    return parsed
+
+
+def _text_bytes(message: Message) -> int:
+    calls = sum(len(call["function"]["arguments"]) for call in message.get("tool_calls") or ())
+    return len(text_of(message).encode("utf-8", "replace")) + calls
 
 
 def _parse_message(index: int, message: Any) -> Message:
     where = f"messages[{index}]"
     if not isinstance(message, Mapping):
-        raise InputError(f"{where}: expected an object with role and content, got {message!r:.60}")
+        raise InputError(
+            f"{where}: expected an object with role and content, got {type(message).__name__}"
+        )
     role = message.get("role")
     if role not in _ROLES:
         raise InputError(f"{where}.role: expected one of {', '.join(_ROLES)}, got {role!r:.60}")
+    if role == "tool" and not isinstance(message.get("tool_call_id"), str):
+        raise InputError(f"{where}.tool_call_id: a tool's result has to name the call it answers")
+    _check_tool_calls(f"{where}.tool_calls", message.get("tool_calls"))
     content = message.get("content")
-    if content is None and role == "assistant" and message.get("tool_calls"):
-        return message
-    if isinstance(content, str):
+    if isinstance(content, str) or (content is None and message.get("tool_calls")):
         return message
     if isinstance(content, list):
         for number, part in enumerate(content):
@@ -79,15 +96,34 @@ def _parse_message(index: int, message: Any) -> Message:
     )
 
 
+def _check_tool_calls(where: str, calls: Any) -> None:
+    if calls is None:
+        return
+    if not isinstance(calls, list | tuple):
+        raise InputError(f"{where}: expected a list of calls, got {type(calls).__name__}")
+    for number, call in enumerate(calls):
+        called = call.get("function") if isinstance(call, Mapping) else None
+        texts = (
+            (call.get("id"), called.get("name"), called.get("arguments"))
+            if isinstance(called, Mapping)
+            else (None,)
+        )
+        if not all(isinstance(text, str) for text in texts):
+            raise InputError(
+                f"{where}[{number}]: expected id and function with name and arguments, all texts"
+            )
+
+
 def _check_part(where: str, part: Any) -> None:
     kind = part.get("type") if isinstance(part, Mapping) else None
     if kind == "text" and isinstance(part.get("text"), str):
         return
     if kind == "image_url":
         image = part.get("image_url")
-        if isinstance(image, Mapping) and isinstance(image.get("url"), str):
+        url = image.get("url") if isinstance(image, Mapping) else None
+        if isinstance(url, str) and url.startswith(("data:image/", "https://", "http://")):
             return
-        raise InputError(f'{where}.image_url: expected {{"url": "data:... or https://..."}}')
+        raise InputError(f'{where}.image_url: expected {{"url": "data:image/... or https://..."}}')
     raise InputError(f"{where}: expected a text or image_url part, got type {kind!r:.60}")
 
 
@@ -101,11 +137,12 @@ def text_of(message: Message) -> str:
     return "\n".join(part["text"] for part in content if part.get("type") == "text")
 
 
-def _images(message: Message) -> int:
+def _images(message: Message) -> list[str]:
+    """Addresses of the images in a message."""
     content = message.get("content")
     if not isinstance(content, list):
-        return 0
-    return sum(part.get("type") == "image_url" for part in content)
+        return []
+    return [part["image_url"]["url"] for part in content if part.get("type") == "image_url"]
 
 
 def has_images(request: Request) -> bool:
@@ -120,7 +157,7 @@ def wants_json_schema(request: Request) -> bool:
 
 def estimate_tokens(request: Request) -> int:
     """Prompt tokens of a request, estimated without a tokenizer and on the high side."""
-    images = sum(_images(message) for message in request.messages)
+    images = sum(len(_images(message)) for message in request.messages)
     extras = [m["tool_calls"] for m in request.messages if m.get("tool_calls")]
     extras += list(request.tools)
     if request.response_format is not None:

@@ -1,0 +1,75 @@
+"""Text -> vector. One file per encoder; each is loaded on first use and kept for the process."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fugu_adapters.errors import WeightsError
+
+__all__ = ["DEFAULT_ENCODER", "ENCODERS", "Encoder", "Vectors", "clip_middle", "load_encoder"]
+
+Vectors = NDArray[np.float32]
+
+ENCODERS = ("static-1", "use-m3")
+"""Ids that :func:`load_encoder` knows. The number is the version: other vectors, another id."""
+
+DEFAULT_ENCODER = "use-m3"
+
+
+class Encoder(Protocol):
+    """Turns texts into unit vectors; the same text gives the same vector, in any batch or thread."""
+
+    @property
+    def id(self) -> str:
+        """Name with version, kept in every bundle that was fitted on its vectors."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        ...
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Encode texts.
+
+        Args:
+            texts: any number, each of any length; long ones keep their head and tail.
+
+        Returns:
+            float32 ``[len(texts), dim]``, rows of unit length.
+        """
+        ...
+
+
+@functools.cache
+def load_encoder(encoder_id: str) -> Encoder:
+    """The encoder of this id, built once per process.
+
+    Raises:
+        WeightsError: where the id is unknown or the encoder's package is not installed.
+    """
+    if encoder_id == "use-m3":
+        from fugu_adapters.encoders.use import UseEncoder
+
+        return UseEncoder()
+    if encoder_id == "static-1":
+        from fugu_adapters.encoders.static import StaticEncoder
+
+        return StaticEncoder.load()
+    raise WeightsError(
+        f"encoder: expected one of {', '.join(ENCODERS)}, got {encoder_id!r}; "
+        "train the selector again with an encoder of this version"
+    )
+
+
+def clip_middle(text: str, max_chars: int) -> str:
+    """The text with its middle left out where it is longer than ``max_chars`` characters."""
+    if len(text) <= max_chars:
+        return text
+    half = max_chars // 2
+    return f"{text[:half]}\n{text[-half:]}"

@@ -1,0 +1,46 @@
+"""Ways of answering, one file each. A backend is built when its worker is first asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fugu_adapters.config import Worker
+
+if TYPE_CHECKING:
+    from fugu_adapters.engine.backend import Backend
+    from fugu_adapters.engine.transport import Transport
+
+__all__ = ["build_backend"]
+
+
+def build_backend(worker: Worker, transport: Transport) -> Backend:
+    """The backend for a worker's ``api``. Only the module that it needs is imported.
+
+    Raises:
+        ConfigError: where an extra, a key variable or weights are missing.
+    """
+    match worker.api:
+        case "openai":
+            from fugu_adapters.engine.providers.openai import OpenAIBackend
+
+            return OpenAIBackend(worker, transport)
+        case "anthropic":
+            from fugu_adapters.engine.providers.anthropic import AnthropicBackend
+
+            return AnthropicBackend(worker, transport)
+        case "embedded":
+            from fugu_adapters.workers.embedded import EmbeddedBackend
+
+            return EmbeddedBackend(worker)
+        case "langchain":
+            from fugu_adapters.workers.langchain import LangChainBackend
+
+            return LangChainBackend(worker)
+        case "callable":
+            from fugu_adapters.workers.callable import CallableBackend
+
+            return CallableBackend(worker)
+        case "replay":
+            from fugu_adapters.workers.replay import ReplayBackend
+
+            return ReplayBackend(worker)

@@ -1,0 +1,1 @@
+"""How workers are asked over HTTP: one module per wire format, and what they share."""

@@ -1,0 +1,114 @@
+"""``fugu ask``: answer a question."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fugu_adapters.cli.common import (
+    ConfigOption,
+    EffortOption,
+    ExcludeOption,
+    JsonOption,
+    TextArgument,
+    find_pool,
+    money,
+    note,
+    print_json,
+    read_text,
+    seconds,
+)
+
+if TYPE_CHECKING:
+    from fugu_adapters.fugu import Fugu
+    from fugu_adapters.types import Decision, Result
+
+__all__ = ["ask"]
+
+
+def ask(
+    text: TextArgument = None,
+    config: ConfigOption = None,
+    model: Annotated[str, typer.Option(help="Policy that answers.")] = "fugu",
+    effort: EffortOption = "medium",
+    exclude: ExcludeOption = None,
+    system: Annotated[str | None, typer.Option(help="System message.", show_default=False)] = None,
+    usd: Annotated[
+        float | None, typer.Option("--max-usd", help="Dollar cap.", min=0, show_default=False)
+    ] = None,
+    deadline: Annotated[float, typer.Option(help="Seconds for everything.", min=0.1)] = 300.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Answer a question with the worker that suits it best.
+
+    The answer goes to standard output, everything else to standard error.
+    """
+    from fugu_adapters.fugu import Fugu
+    from fugu_adapters.types import Limits
+
+    question = read_text(text)
+    pool, source = find_pool(config)
+    messages = [{"role": "user", "content": question}]
+    if system:
+        messages.insert(0, {"role": "system", "content": system})
+    options = {
+        "model": model,
+        "effort": effort,
+        "exclude": exclude or (),
+        "limits": Limits(usd=usd, seconds=deadline),
+    }
+    with Fugu(pool) as fugu:
+        if as_json:
+            print_json(_as_json(fugu.run(messages, **options)))
+            return
+        note(f"pool: {len(pool)} workers from {source}")
+        asyncio.run(_stream(fugu, messages, options))
+
+
+async def _stream(fugu: Fugu, messages: Any, options: Any) -> None:
+    """Print the answer as it comes, and who gave it and why around it."""
+    try:
+        async for event in fugu.astream(messages, **options):
+            match event.kind:
+                case "decision" if event.decision is not None:
+                    _note_decision(event.decision)
+                case "delta" if event.delta is not None:
+                    sys.stdout.write(event.delta.text)
+                    sys.stdout.flush()
+                case "call_failed" if event.attempt is not None:
+                    note(f"{event.worker} failed: {event.attempt.error}")
+                case "result" if event.result is not None:
+                    print()
+                    _note_result(event.result)
+    finally:
+        await fugu.aclose()
+
+
+def _note_decision(decision: Decision) -> None:
+    note(f"{decision.worker}: {decision.reason}")
+
+
+def _note_result(result: Result) -> None:
+    usage = result.usage
+    tokens = f"{usage.input_tokens} + {usage.output_tokens} tokens"
+    note(
+        f"answered by {result.worker} in {seconds(result.trace.seconds)}, {tokens}, "
+        f"{money(result.cost_usd)}; fugu trace {result.run_id[:8]}"
+    )
+
+
+def _as_json(result: Result) -> dict[str, Any]:
+    from fugu_adapters.types import to_plain
+
+    plain: dict[str, Any] = to_plain(result)
+    decision = plain.pop("decision")
+    trace = plain.pop("trace")
+    plain["candidates"] = decision.pop("candidates")
+    plain["reason"] = decision["reason"]
+    plain["policy"] = decision["policy"]
+    plain["attempts"] = trace["attempts"]
+    plain["seconds"] = trace["seconds"]
+    return plain

@@ -1,0 +1,179 @@
+"""What the subcommands share: options, finding the pool, printing, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fugu_adapters.errors import (
+    ConfigError,
+    FuguError,
+    InputError,
+    LimitExceeded,
+    WorkerError,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fugu_adapters.pool import Pool
+
+__all__ = [
+    "CONFIG_NAME",
+    "ConfigOption",
+    "EffortOption",
+    "ExcludeOption",
+    "JsonOption",
+    "TextArgument",
+    "exit_code",
+    "find_pool",
+    "money",
+    "note",
+    "print_json",
+    "read_text",
+    "report_error",
+    "seconds",
+    "stdout",
+]
+
+CONFIG_NAME = "fugu.toml"
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        help="Pool to use. Default: $FUGU_CONFIG, ./fugu.toml, keys in the environment, "
+        "local models; the first that there is.",
+        show_default=False,
+    ),
+]
+EffortOption = Annotated[
+    str, typer.Option("--effort", "-e", help="low, medium, high or xhigh: cheap or thorough.")
+]
+ExcludeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude",
+        "-x",
+        help="Do not ask this worker, provider:NAME or tag. May be repeated.",
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+TextArgument = Annotated[
+    list[str] | None,
+    typer.Argument(help="The question; '-' or nothing reads standard input.", show_default=False),
+]
+
+_EXIT_CODES: tuple[tuple[type[FuguError], int], ...] = (
+    (ConfigError, 3),
+    (InputError, 4),
+    (WorkerError, 5),
+    (LimitExceeded, 6),
+    (FuguError, 1),
+)
+
+
+def exit_code(error: FuguError) -> int:
+    """3 configuration, 4 input, 5 workers, 6 a limit, 1 anything else of ours."""
+    return next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
+
+
+def report_error(error: FuguError, *, as_json: bool) -> int:
+    """Print an error on standard error and return the exit code."""
+    code = exit_code(error)
+    if as_json:
+        body: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
+        for field in ("worker", "attempts", "status", "cause_kind", "retry_after", "kind", "limit"):
+            if hasattr(error, field):
+                body[field] = getattr(error, field)
+        print(json.dumps({"error": body}), file=sys.stderr)
+    else:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+    return code
+
+
+def find_pool(config: Path | None, env: Mapping[str, str] = os.environ) -> tuple[Pool, str]:
+    """The pool to use and where it came from, in words.
+
+    Raises:
+        ConfigError: where a named file is wrong, or nothing is to be found at all.
+    """
+    from fugu_adapters.pool import Pool
+
+    named = config or (Path(env["FUGU_CONFIG"]) if env.get("FUGU_CONFIG") else None)
+    if named is not None:
+        return Pool.load(named), str(named)
+    here = Path(CONFIG_NAME)
+    if here.is_file():
+        return Pool.load(here), str(here)
+    try:
+        return Pool.from_env(env), "keys in the environment"
+    except ConfigError as no_keys:
+        try:
+            return Pool.embedded(), "local models"
+        except ConfigError as no_models:
+            raise ConfigError(
+                f"no pool: there is no {CONFIG_NAME} here; {no_keys}; {no_models}. "
+                "Any of these gives one: `fugu pull` (local models, no key), a key variable, "
+                "`fugu init`"
+            ) from None
+
+
+def read_text(words: list[str] | None) -> str:
+    """The question from the arguments or standard input.
+
+    Raises:
+        InputError: where there is none.
+    """
+    if words and words != ["-"]:
+        return " ".join(words)
+    if sys.stdin.isatty() and not words:
+        raise InputError('no question; pass it as an argument: fugu ask "..."')
+    try:
+        text = sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError:
+        raise InputError("standard input is not UTF-8 text") from None
+    if not text.strip():
+        raise InputError("standard input is empty; there is nothing to answer")
+    return text
+
+
+def print_json(value: Any) -> None:
+    """One line of JSON on standard output."""
+    print(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def stdout() -> Console:
+    """A console for tables."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=False)
+
+
+def note(text: str) -> None:
+    """A line beside the answer, on standard error, so that a pipe gets the answer alone."""
+    from rich.console import Console
+
+    Console(stderr=True, highlight=False).print(text, style="dim", markup=False)
+
+
+def money(usd: float | None) -> str:
+    """Dollars for people."""
+    if usd is None:
+        return "unknown"
+    if usd == 0:
+        return "free"
+    return f"${usd:.6f}" if usd < 0.01 else f"${usd:.4f}"
+
+
+def seconds(value: float | None) -> str:
+    """Seconds for people."""
+    return "?" if value is None else f"{value:.1f} s"

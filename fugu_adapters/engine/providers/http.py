@@ -1,0 +1,142 @@
+"""A worker behind HTTP: puts a codec, a key and the transport together."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+
+from pydantic import SecretStr
+
+from fugu_adapters.config import Worker
+from fugu_adapters.engine.backend import OnDelta
+from fugu_adapters.engine.providers.sse import SseParser
+from fugu_adapters.engine.providers.wire import Codec, to_json
+from fugu_adapters.engine.status import error_code, error_for_status
+from fugu_adapters.engine.transport import HttpStream, Transport
+from fugu_adapters.errors import ConfigError, WorkerError
+from fugu_adapters.types import Delta, Reply, Request
+
+__all__ = ["HttpBackend", "read_key"]
+
+_KEY = re.compile(r"[!-~]{1,4096}")  # visible ASCII: a line end would start a header of its own
+
+
+class HttpBackend:
+    """A worker that is asked over HTTP.
+
+    Args:
+        worker: who.
+        transport: shared by all workers of one ``Fugu``, which also closes it.
+        codec: its wire format.
+        env: where the key is looked up, at each call; the process's environment where not given.
+    """
+
+    def __init__(
+        self,
+        worker: Worker,
+        transport: Transport,
+        codec: Codec,
+        *,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self._worker = worker
+        self._transport = transport
+        self._codec = codec
+        self._env = os.environ if env is None else env
+
+    async def call(self, request: Request, *, on_delta: OnDelta | None = None) -> Reply:
+        """Answer one request; see ``Backend``.
+
+        Raises:
+            ConfigError: the key's variable is not set or does not hold a key.
+            InputError: the request cannot be sent as JSON.
+            WorkerError: no usable reply.
+        """
+        key = read_key(self._worker, self._env)
+        name = self._worker.name
+        streaming = on_delta is not None
+        body = to_json(self._codec.encode(request, self._worker, streaming))
+        headers = {
+            "content-type": "application/json",
+            "accept": "text/event-stream" if streaming else "application/json",
+            **self._codec.headers(key),
+        }
+        url = f"{self._worker.base_url}{self._codec.path}"
+        if on_delta is None:
+            reply = await self._transport.post(url, headers=headers, body=body, worker=name)
+            if reply.status >= 300:
+                raise self._refusal(reply.status, reply.headers, reply.body)
+            return self._codec.decode(reply.body, name)
+        async with self._transport.stream(url, headers=headers, body=body, worker=name) as stream:
+            if not stream.ok:
+                raise self._refusal(stream.status, stream.headers, await stream.read())
+            if stream.headers.get("content-type", "").startswith("application/json"):
+                return _deliver(self._codec.decode(await stream.read(), name), on_delta)
+            return await self._decode_stream(stream, on_delta)
+
+    async def _decode_stream(self, stream: HttpStream, on_delta: OnDelta) -> Reply:
+        parser = SseParser(self._worker.name)
+        decoder = self._codec.decoder(self._worker.name)
+        async for chunk in stream:
+            for event in parser.feed(chunk):
+                for delta in decoder.feed(event):
+                    on_delta(delta)
+            if decoder.done:
+                await stream.settle()
+                return decoder.finish()
+        for event in parser.finish():
+            for delta in decoder.feed(event):
+                on_delta(delta)
+        return decoder.finish()
+
+    def _refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> WorkerError:
+        return error_for_status(
+            status,
+            headers,
+            self._worker.name,
+            detail=error_code(body),
+            key=self._worker.api_key_env,
+        )
+
+    async def aclose(self) -> None:
+        """Nothing to release: the transport belongs to the ``Fugu`` that made it."""
+
+
+def read_key(worker: Worker, env: Mapping[str, str]) -> SecretStr | None:
+    """The worker's key, or ``None`` where it is configured without one, as local servers are.
+
+    Raises:
+        ConfigError: naming the variable that is not set or does not hold a key.
+    """
+    name = worker.api_key_env
+    if name is None:
+        return None
+    value = env.get(name, "")
+    if not value:
+        raise ConfigError(
+            f"worker {worker.name!r}: the environment variable {name!r} is not set; "
+            "set it to the key, or take api_key_env out for a server without keys"
+        )
+    if not _KEY.fullmatch(value):
+        raise ConfigError(
+            f"worker {worker.name!r}: the environment variable {name!r} does not hold a key: "
+            "expected visible ASCII characters without spaces or line ends"
+        )
+    return SecretStr(value)
+
+
+def _deliver(reply: Reply, on_delta: OnDelta) -> Reply:
+    """Hand out a reply that came whole although a stream was asked for."""
+    if reply.text:
+        on_delta(Delta(text=reply.text))
+    for index, call in enumerate(reply.tool_calls):
+        on_delta(
+            Delta(
+                tool_index=index,
+                tool_id=call.id,
+                tool_name=call.name,
+                arguments=call.arguments,
+            )
+        )
+    return reply

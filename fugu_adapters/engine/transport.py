@@ -1,0 +1,375 @@
+"""HTTP for all workers: the only module that knows the HTTP library.
+
+No redirects, no proxies or ``.netrc`` from the environment, no cookies, no compression, bounded bodies.
+It keeps no total deadline and never retries; the engine does both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import socket
+import ssl
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from types import MappingProxyType
+from typing import Literal
+from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
+
+import httpx
+from pydantic import SecretStr
+
+from fugu_adapters.errors import (
+    ConfigError,
+    FuguError,
+    WorkerError,
+    WorkerProtocolError,
+    WorkerTimeout,
+    WorkerUnavailable,
+)
+
+__all__ = ["MAX_BODY_BYTES", "MAX_ERROR_BYTES", "HttpReply", "HttpStream", "Transport"]
+
+MAX_BODY_BYTES = 16 * 1024 * 1024
+"""The longest reply that is read, in bytes."""
+
+MAX_ERROR_BYTES = 64 * 1024
+"""What is read of the body of a reply that is not a success: it only holds a code for us."""
+
+_SETTLE = 0.1  # seconds to wait for the end of a body whose content is complete
+
+_Failure = tuple[type[WorkerError | ConfigError], str, str]  # error, cause_kind, what happened
+
+_FAILURES: Mapping[type[Exception], _Failure] = MappingProxyType(
+    {
+        httpx.ConnectTimeout: (WorkerTimeout, "connect_timeout", "no connection in time"),
+        httpx.ReadTimeout: (WorkerTimeout, "read_timeout", "nothing came in time"),
+        httpx.WriteTimeout: (
+            WorkerTimeout,
+            "write_timeout",
+            "the request could not be sent in time",
+        ),
+        httpx.PoolTimeout: (WorkerTimeout, "pool_timeout", "no free connection in time"),
+        httpx.TimeoutException: (WorkerTimeout, "timeout", "it took too long"),
+        httpx.ConnectError: (WorkerUnavailable, "connect", "no connection"),
+        httpx.ReadError: (WorkerUnavailable, "read_error", "the connection broke while reading"),
+        httpx.WriteError: (WorkerUnavailable, "write_error", "the connection broke while sending"),
+        httpx.CloseError: (WorkerUnavailable, "close_error", "the connection broke while closing"),
+        httpx.NetworkError: (WorkerUnavailable, "network", "the network failed"),
+        httpx.ProxyError: (WorkerUnavailable, "proxy", "the proxy failed"),
+        httpx.RemoteProtocolError: (
+            WorkerUnavailable,
+            "disconnected",
+            "it closed the connection, or did not speak HTTP",
+        ),
+        httpx.LocalProtocolError: (WorkerProtocolError, "local_protocol", "not a valid request"),
+        httpx.ProtocolError: (WorkerProtocolError, "http_protocol", "HTTP was violated"),
+        httpx.DecodingError: (WorkerProtocolError, "decoding", "the body could not be decoded"),
+        httpx.TooManyRedirects: (WorkerProtocolError, "redirects", "too many redirects"),
+        httpx.HTTPStatusError: (WorkerProtocolError, "status", "an unexpected status"),
+        httpx.UnsupportedProtocol: (ConfigError, "bad_url", "expected http:// or https://"),
+        httpx.InvalidURL: (ConfigError, "bad_url", "not a valid address"),
+        httpx.TransportError: (WorkerUnavailable, "transport", "the connection failed"),
+        httpx.RequestError: (WorkerUnavailable, "request", "the request failed"),
+        httpx.HTTPError: (WorkerUnavailable, "http", "the request failed"),
+        httpx.StreamError: (WorkerProtocolError, "stream", "the body could not be read"),
+    }
+)
+"""Every exception of the HTTP library; a subclass that is not listed counts as its nearest base."""
+
+_CONNECT_CAUSES: tuple[tuple[type[BaseException], str, str], ...] = (
+    (ConnectionRefusedError, "connect_refused", "connection refused; is the server running there?"),
+    (socket.gaierror, "dns", "its name could not be resolved; check base_url and the network"),
+    (ssl.SSLError, "tls", "no secure connection; is its certificate valid?"),
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HttpReply:
+    """A reply, read whole. ``headers`` has lower-case names; the body is at most as long as asked."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class HttpStream:
+    """A reply whose body is still arriving. Only ``Transport.stream`` makes them.
+
+    Attributes:
+        status: HTTP status.
+        headers: with lower-case names.
+        ok: whether the status is a success.
+    """
+
+    def __init__(
+        self, response: httpx.Response, *, worker: str, max_bytes: int, idle_timeout: float | None
+    ) -> None:
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = MappingProxyType(dict(response.headers))
+        self.ok = response.is_success
+        self._url = response.request.url
+        self._chunks = response.aiter_raw()  # raw: nothing is ever decompressed
+        self._worker = worker
+        self._max_bytes = max_bytes if self.ok else MAX_ERROR_BYTES
+        self._idle_timeout = idle_timeout
+        self._size = 0
+
+    def __aiter__(self) -> HttpStream:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """The next piece of the body.
+
+        Raises:
+            WorkerError: the body is too long or encoded, the connection broke, or nothing came for
+                ``idle_timeout`` after something had.
+        """
+        # How long a worker may think before its first byte is the engine's business.
+        limit = self._idle_timeout if self._size else None
+        if not self._size:
+            self._check_head()
+        try:
+            with _translated(str(self._url), self._worker, phase="body"):
+                async with asyncio.timeout(limit):
+                    chunk = await anext(self._chunks)
+        except TimeoutError as error:
+            if isinstance(error, WorkerError):
+                raise
+            text = f"the reply stalled: nothing came for {limit:.3g} s"
+            raise WorkerTimeout(text, worker=self._worker, cause_kind="idle") from None
+        self._size += len(chunk)
+        if self._size > self._max_bytes:
+            raise self._too_long()
+        return chunk
+
+    def _check_head(self) -> None:
+        encoding = self.headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("", "identity"):
+            text = "the reply is compressed although we asked for identity; it was not read"
+            raise WorkerProtocolError(text, worker=self._worker, cause_kind="content_encoding")
+        declared = self.headers.get("content-length", "")
+        if declared.isascii() and declared.isdigit() and int(declared) > self._max_bytes:
+            raise self._too_long()
+
+    def _too_long(self) -> WorkerProtocolError:
+        return WorkerProtocolError(
+            f"the reply is longer than {self._max_bytes:,} bytes; the rest was not read",
+            worker=self._worker,
+            cause_kind="too_long",
+        )
+
+    async def read(self) -> bytes:
+        """The whole body; of a reply that is not a success, as much as could be had."""
+        body = bytearray()
+        try:
+            async for chunk in self:
+                body += chunk
+        except WorkerError:
+            if self.ok:
+                raise
+        return bytes(body)
+
+    async def settle(self) -> None:
+        """Read the end of a body that we need nothing more of, so that the connection can be reused.
+
+        Gives up at once if there is more content, and soon if nothing comes.
+        """
+        try:
+            async with asyncio.timeout(_SETTLE):
+                await anext(self._chunks, None)
+        except (TimeoutError, httpx.HTTPError):
+            return  # then leaving the stream closes the connection
+
+
+class Transport:
+    """Sends requests for all workers of one ``Fugu``.
+
+    It holds one connection pool per running event loop, which closes itself when ``asyncio.run`` or
+    ``asyncio.Runner`` ends its loop, so that one ``Transport`` serves any number of loops in turn.
+
+    Args:
+        connect_timeout: seconds for reaching an endpoint, and again for TLS.
+        idle_timeout: seconds that a streamed reply may pause after it has begun.
+        ssl_context: for private certificate authorities; the ``certifi`` bundle where not given.
+    """
+
+    def __init__(
+        self,
+        *,
+        connect_timeout: float = 10.0,
+        idle_timeout: float = 60.0,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._timeout = httpx.Timeout(None, connect=connect_timeout)
+        self._idle_timeout = idle_timeout
+        self._ssl_context = ssl_context
+        self._clients: WeakKeyDictionary[
+            asyncio.AbstractEventLoop, tuple[AsyncGenerator[httpx.AsyncClient], httpx.AsyncClient]
+        ] = WeakKeyDictionary()
+
+    async def post(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str | SecretStr],
+        body: bytes,
+        worker: str,
+        max_bytes: int = MAX_BODY_BYTES,
+    ) -> HttpReply:
+        """Send a request and read the reply whole, whatever its status.
+
+        Args:
+            url: where to.
+            headers: secret values are unwrapped here and nowhere else.
+            body: what to send.
+            worker: who is asked, for errors.
+            max_bytes: bound on the reply's body.
+
+        Raises:
+            WorkerError: no reply, or one that was cut, too long or compressed.
+            ConfigError: the address is not valid.
+        """
+        async with self._open("POST", url, headers, body, worker, max_bytes, None) as reply:
+            return HttpReply(status=reply.status, headers=reply.headers, body=await reply.read())
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str | SecretStr],
+        body: bytes | None,
+        worker: str,
+        max_bytes: int = MAX_BODY_BYTES,
+        method: Literal["GET", "POST"] = "POST",
+    ) -> AsyncGenerator[HttpStream]:
+        """Send a request and read the reply piece by piece. Arguments and errors as in ``post``.
+
+        Leaving the block before the end of the body closes the connection without reading the rest.
+        """
+        async with self._open(
+            method, url, headers, body, worker, max_bytes, self._idle_timeout
+        ) as reply:
+            yield reply
+
+    @asynccontextmanager
+    async def _open(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str | SecretStr],
+        body: bytes | None,
+        worker: str,
+        max_bytes: int,
+        idle_timeout: float | None,
+    ) -> AsyncGenerator[HttpStream]:
+        client = await self._client()
+        with _translated(url, worker, phase="open"):
+            request = client.build_request(method, url, content=body, headers=_unwrap(headers))
+            response = await client.send(request, stream=True)
+        try:
+            yield HttpStream(
+                response, worker=worker, max_bytes=max_bytes, idle_timeout=idle_timeout
+            )
+        finally:
+            with suppress(httpx.HTTPError):  # what happened before matters, not how closing went
+                await response.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections of the running loop. Those of other loops close with their loops."""
+        held = self._clients.get(asyncio.get_running_loop())
+        if held is not None:
+            await held[0].aclose()
+
+    async def _client(self) -> httpx.AsyncClient:
+        loop = asyncio.get_running_loop()
+        held = self._clients.get(loop)
+        if held is None:
+            lifespan = self._lifespan(loop)
+            # Storing comes before any other task can run: the generator awaits nothing on its way in.
+            held = self._clients[loop] = (lifespan, await anext(lifespan))
+        return held[1]
+
+    async def _lifespan(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[httpx.AsyncClient]:
+        """Holds a loop's client. The loop closes its open async generators, and this one, at its end."""
+        client = httpx.AsyncClient(
+            verify=self._ssl_context or _default_ssl_context(),
+            cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
+            follow_redirects=False,
+            trust_env=False,
+            timeout=self._timeout,
+            # A bounded pool of this library wedges for good once calls are cancelled while they
+            # connect; how many run at a time is the engine's to bound.
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
+            headers={"accept-encoding": "identity", "user-agent": "fugu-adapters"},
+        )
+        try:
+            yield client
+        finally:
+            self._clients.pop(loop, None)
+            await client.aclose()
+
+
+@functools.cache
+def _default_ssl_context() -> ssl.SSLContext:
+    """Made on first use (it takes tens of milliseconds) and shared by all clients."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
+def _unwrap(headers: Mapping[str, str | SecretStr]) -> dict[str, str]:
+    return {
+        name: value.get_secret_value() if isinstance(value, SecretStr) else value
+        for name, value in headers.items()
+    }
+
+
+@contextmanager
+def _translated(url: str, worker: str, *, phase: Literal["open", "body"]) -> Iterator[None]:
+    """Turn the HTTP library's exceptions into ours. Their texts may hold URLs, so none is shown."""
+    try:
+        yield
+    except tuple(_FAILURES) as error:
+        raise _translate(error, url, worker, phase) from None
+
+
+def _translate(
+    error: Exception, url: str, worker: str, phase: Literal["open", "body"]
+) -> FuguError:
+    base = next(cls for cls in type(error).__mro__ if cls in _FAILURES)
+    kind, cause, what = _FAILURES[base]
+    if isinstance(error, httpx.ConnectError):
+        cause, what = _connect_cause(error) or (cause, what)
+    if isinstance(error, httpx.RemoteProtocolError) and phase == "body":
+        kind, cause, what = WorkerProtocolError, "truncated", "the reply was cut short"
+    text = f"{_origin(url)}: {what}"
+    if issubclass(kind, WorkerError):
+        return kind(text, worker=worker, cause_kind=cause)
+    return ConfigError(f"worker {worker!r}: base_url: {what}")
+
+
+def _connect_cause(error: BaseException) -> tuple[str, str] | None:
+    """Look through the chain of causes for the one that says why there is no connection."""
+    pending: list[BaseException] = [error]
+    while pending:
+        cause = pending.pop()
+        for kind, word, what in _CONNECT_CAUSES:
+            if isinstance(cause, kind):
+                return word, what
+        if isinstance(cause, BaseExceptionGroup):
+            pending.extend(cause.exceptions)
+        pending.extend(e for e in (cause.__cause__, cause.__context__) if e is not None)
+    return None
+
+
+def _origin(url: str) -> str:
+    """Scheme, host and port of an address: what may be shown of it."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "the endpoint"
+    return f"{parts.scheme}://{parts.hostname or ''}{port}"

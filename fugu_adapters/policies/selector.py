@@ -1,0 +1,333 @@
+"""The selector: a request's vector and the pool's workers in, an ordered choice with reasons out.
+
+Pure: the same vector, arms, tolerance and bundle give the same bytes. A worker is its row of expected
+scores over clusters, so that a pool may change at any time.
+
+The rule, for a request near clusters k with weights u_k:
+
+1. ``p = sum_k u_k p[w, k]`` for each worker; one without a profile gets a prior from its list price.
+2. The *anchor* is the pool's best worker over the training mix. The *reference* is the best worker
+   whose expected gain over the anchor exceeds ``gain_z`` standard deviations, else the anchor itself.
+3. Among workers whose expected loss against the reference (plus ``loss_z`` standard deviations) is
+   within the tolerance, the cheapest is chosen; then the fastest, then the best.
+
+A request farther from its nearest cluster than nearly all of that cluster's own training items is
+judged by the workers' averages over all clusters: no evidence, no deviation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fugu_adapters.config import Price
+from fugu_adapters.errors import PolicyError
+from fugu_adapters.policies.clusters import soft_assign
+from fugu_adapters.policies.weights import Bundle, Settings
+from fugu_adapters.types import Candidate, Effort
+
+__all__ = ["TOLERANCE", "Arm", "Choice", "ClusterSelector", "Forecast", "choose"]
+
+Floats = NDArray[np.float32]
+
+TOLERANCE: dict[Effort, float] = {"low": 0.10, "medium": 0.03, "high": 0.01, "xhigh": 0.0}
+"""Expected score that each effort may give up for a lower price. ``xhigh`` gives up nothing."""
+
+_Z90 = 1.645
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Arm:
+    """One worker of the pool, as this request sees it.
+
+    Attributes:
+        worker: its name.
+        profile: its row in the bundle, or ``None``.
+        price: its list price, or ``None`` where unknown.
+        input_tokens: prompt tokens of this request.
+        max_output_tokens: bound on its reply; the expected reply is not taken to be longer.
+        latency_s: seconds measured lately, in place of the profile's; ``None`` where unknown.
+        excluded_because: why it cannot be chosen, or ``None``.
+    """
+
+    worker: str
+    profile: str | None = None
+    price: Price | None = None
+    input_tokens: int = 0
+    max_output_tokens: int | None = None
+    latency_s: float | None = None
+    excluded_because: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """What the selector decided.
+
+    Attributes:
+        candidates: the chosen one first, then by expected score, excluded ones last.
+        reason: one sentence for people.
+    """
+
+    candidates: tuple[Candidate, ...]
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Forecast:
+    """Predictions for ``n`` requests and ``A`` workers.
+
+    Attributes:
+        p: expected score, ``[n, A]``.
+        sd: its standard deviation, ``[n, A]``.
+        tokens: expected reply tokens, ``[n, A]``.
+        seconds: expected seconds, NaN unknown, ``[n, A]``.
+        anchor: column of the best worker over the training mix.
+        cluster: nearest cluster, ``[n]``.
+        inside: whether the request is like that cluster's training items, ``[n]``.
+    """
+
+    p: Floats
+    sd: Floats
+    tokens: Floats
+    seconds: Floats
+    anchor: int
+    cluster: NDArray[np.int64]
+    inside: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Rows of the bundle for one pool, with priors where there is none; computed once per pool."""
+
+    p: Floats  # [A, K]
+    sd: Floats
+    tokens: Floats
+    seconds: Floats
+    mean_p: Floats  # [A], over the training mix
+    mean_sd: Floats
+    anchor: int
+
+
+class ClusterSelector:
+    """Chooses workers with a bundle's profiles. Safe to share between threads."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self._columns: dict[tuple[tuple[str | None, float | None], ...], _Columns] = {}
+
+    @property
+    def name(self) -> str:
+        """What traces call it: the policy and the bundle's digest."""
+        return f"selector:{self.bundle.digest[:12] or 'unsaved'}"
+
+    def decide(self, vector: Floats, arms: Sequence[Arm], *, tolerance: float) -> Choice:
+        """Order a pool's workers for one request.
+
+        Args:
+            vector: float32 ``[D]``, of unit length, from the bundle's encoder.
+            arms: the pool; excluded ones are carried along and come last.
+            tolerance: expected score that may be given up for a lower price, 0 to 1.
+
+        Raises:
+            PolicyError: where no arm may be chosen, or the vector does not fit the bundle.
+        """
+        open_arms = [arm for arm in arms if arm.excluded_because is None]
+        if not open_arms:
+            why = "; ".join(f"{arm.worker!r}: {arm.excluded_because}" for arm in arms)
+            raise PolicyError(f"no worker can take this request ({why or 'the pool is empty'})")
+        if vector.shape != (self.bundle.centroids.shape[1],):
+            raise PolicyError(
+                f"expected a vector of {self.bundle.centroids.shape[1]} numbers from encoder "
+                f"{self.bundle.encoder!r}, got shape {vector.shape}"
+            )
+        view = self.forecast(
+            vector[None],
+            [arm.profile for arm in open_arms],
+            [None if arm.price is None else arm.price.output for arm in open_arms],
+        )
+        hints = [math.nan if arm.latency_s is None else arm.latency_s for arm in open_arms]
+        seconds = np.where(np.isnan(hints), view.seconds, np.array(hints, dtype=np.float32))
+        view = replace(view, seconds=seconds)
+        cost = np.array([_cost(arm, float(t)) for arm, t in zip(open_arms, view.tokens[0], strict=True)])
+        picked, reference = choose(view, cost[None], tolerance=tolerance, settings=self.bundle.settings)
+        first = int(picked[0])
+        order = [first, *(int(j) for j in np.argsort(-view.p[0], kind="stable") if j != first)]
+        ranked = [self._candidate(open_arms[j], view, j, float(cost[j])) for j in order]
+        shut = [
+            Candidate(worker=arm.worker, excluded_because=arm.excluded_because)
+            for arm in arms
+            if arm.excluded_because is not None
+        ]
+        best = ranked[order.index(int(reference[0]))]
+        return Choice(candidates=(*ranked, *shut), reason=self._reason(view, ranked, best))
+
+    def forecast(
+        self, vectors: Floats, profiles: Sequence[str | None], prices: Sequence[float | None]
+    ) -> Forecast:
+        """Predict scores, tokens and seconds of many requests at once.
+
+        Args:
+            vectors: float32 ``[n, D]``, unit rows.
+            profiles: profile of each worker, or ``None``, ``[A]``.
+            prices: output price of each worker, dollars per million tokens, or ``None``, ``[A]``.
+        """
+        bundle, settings = self.bundle, self.bundle.settings
+        pool = self._pool(tuple(zip(profiles, prices, strict=True)))
+        index, weight = soft_assign(
+            vectors, bundle.centroids, nearest=settings.nearest, temperature=settings.temperature
+        )
+        cluster = index[:, 0]
+        nearest = np.einsum("nd,nd->n", vectors, bundle.centroids[cluster])
+        inside = nearest >= bundle.reach[cluster]
+
+        def spread(table: Floats) -> Floats:
+            return np.einsum("nm,anm->na", weight, table[:, index])
+
+        p = np.where(inside[:, None], spread(pool.p), pool.mean_p)
+        sd = np.where(inside[:, None], spread(pool.sd), pool.mean_sd)
+        seconds = spread(pool.seconds)
+        return Forecast(
+            p=p,
+            sd=sd,
+            tokens=spread(pool.tokens),
+            seconds=np.where(seconds < 0, np.nan, seconds).astype(np.float32),
+            anchor=pool.anchor,
+            cluster=cluster,
+            inside=inside,
+        )
+
+    def _pool(self, key: tuple[tuple[str | None, float | None], ...]) -> _Columns:
+        known = self._columns.get(key)
+        if known is None:
+            if len(self._columns) >= 256:  # a pool and its subsets; opt-outs make a few
+                self._columns.clear()
+            known = self._columns[key] = self._gather(key)
+        return known
+
+    def _gather(self, key: tuple[tuple[str | None, float | None], ...]) -> _Columns:
+        bundle = self.bundle
+        rows = [bundle.index.get(profile, -1) if profile else -1 for profile, _ in key]
+        take = np.array(rows)
+        p, sd, tokens, seconds = (
+            table[take].copy()
+            for table in (bundle.p, bundle.sd, np.exp(bundle.log_tokens), bundle.seconds)
+        )
+        for place, (row, (_, price)) in enumerate(zip(rows, key, strict=True)):
+            if row < 0:
+                p[place], sd[place] = self._prior(price)
+                tokens[place] = np.exp(np.median(bundle.log_tokens, axis=0))
+                seconds[place] = -1.0
+        mean_p = p @ bundle.mass
+        within = ((p - mean_p[:, None]) ** 2) @ bundle.mass
+        mean_sd = np.sqrt(within + (sd**2) @ bundle.mass)
+        measured = np.array([row >= 0 for row in rows])
+        anchor = int(np.argmax(mean_p - (measured.any() & ~measured)))
+        return _Columns(p, sd, tokens, seconds, mean_p, mean_sd.astype(np.float32), anchor)
+
+    def _prior(self, price: float | None) -> tuple[Floats, Floats]:
+        """Expected score of a worker without a profile, and how little that says."""
+        intercept, slope, spread, centre = (float(value) for value in self.bundle.tier)
+        shift = intercept
+        if price:
+            shift += slope * (math.log10(price) - centre)
+        else:
+            spread *= 1.5
+        p = 1.0 / (1.0 + np.exp(-(self.bundle.crowd + shift)))
+        return p, p * (1 - p) * spread
+
+    def _candidate(self, arm: Arm, view: Forecast, column: int, cost: float) -> Candidate:
+        p, sd = float(view.p[0, column]), float(view.sd[0, column])
+        seconds = float(view.seconds[0, column])
+        return Candidate(
+            worker=arm.worker,
+            p_success=round(p, 4),
+            interval=_interval(p, sd),
+            cost_usd=None if math.isnan(cost) else cost,
+            latency_s=None if math.isnan(seconds) else round(seconds, 3),
+            calibrated=arm.profile is not None and arm.profile in self.bundle.index,
+        )
+
+    def _reason(self, view: Forecast, ranked: Sequence[Candidate], best: Candidate) -> str:
+        cluster = int(view.cluster[0])
+        if view.inside[0]:
+            outcomes = int(self.bundle.count[:, cluster].sum())
+            like = f"Looks like {self.bundle.labels[cluster]} (cluster {cluster}, {outcomes:,} outcomes)"
+        else:
+            like = "Unlike the training requests, so judged by the workers' averages"
+        first = ranked[0]
+        note = "" if first.calibrated else ", uncalibrated: a guess from its list price"
+        said = f"{like}; {first.worker} is expected right {first.p_success or 0:.2f} of the time{note}"
+        if len(ranked) == 1:
+            return f"{said}; no other worker can take this request."
+        if best.worker != first.worker:
+            return f"{said}; {best.worker} would be {_points(best, first)}{_times(best, first)}."
+        rival = max(ranked[1:], key=lambda c: c.p_success or 0.0)
+        if (rival.p_success or 0.0) > (first.p_success or 0.0):
+            return f"{said}; {rival.worker} may be better, but the evidence does not carry it."
+        return f"{said}, the best of the pool."
+
+
+def choose(
+    view: Forecast, cost: NDArray[np.float64], *, tolerance: float, settings: Settings
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Apply the rule to many requests at once.
+
+    Args:
+        view: predictions for ``n`` requests and ``A`` workers.
+        cost: expected dollars, NaN unknown, ``[n, A]``.
+        tolerance: expected score that may be given up for a lower price.
+        settings: the guard.
+
+    Returns:
+        The chosen and the reference worker's column of each request, ``[n]`` each.
+    """
+    rows = np.arange(len(view.p))
+    gain = view.p - view.p[:, [view.anchor]]
+    noise = np.sqrt(view.sd**2 + view.sd[:, [view.anchor]] ** 2)
+    proven = gain > settings.gain_z * noise
+    proven[:, view.anchor] = True
+    reference = np.argmax(np.where(proven, view.p, -1.0), axis=1)
+    best, best_sd = view.p[rows, reference], view.sd[rows, reference]
+    loss = best[:, None] - view.p + settings.loss_z * np.sqrt(view.sd**2 + best_sd[:, None] ** 2)
+    allowed = loss <= tolerance
+    allowed[rows, reference] = True
+    for value in (cost, view.seconds, -view.p):
+        bounded = np.where(allowed & ~np.isnan(value), value, np.inf)
+        least = bounded.min(axis=1, keepdims=True)
+        if_known = np.isinf(least) | (bounded <= least + 1e-9 * np.abs(least))
+        allowed &= if_known
+    return np.argmax(allowed, axis=1), reference
+
+
+def _cost(arm: Arm, tokens: float) -> float:
+    if arm.price is None:
+        return math.nan
+    bound = math.inf if arm.max_output_tokens is None else arm.max_output_tokens
+    return arm.price.cost(arm.input_tokens, math.ceil(min(tokens, bound)))
+
+
+def _interval(p: float, sd: float) -> tuple[float, float]:
+    """90 % interval, taken on the logit scale so that it stays within 0 and 1."""
+    p = min(max(p, 1e-3), 1 - 1e-3)
+    centre, reach = math.log(p / (1 - p)), _Z90 * sd / (p * (1 - p))
+    low, high = (1 / (1 + math.exp(-max(-30.0, min(30.0, centre + s * reach)))) for s in (-1, 1))
+    return round(low, 4), round(high, 4)
+
+
+def _points(best: Candidate, first: Candidate) -> str:
+    points = round(100 * ((best.p_success or 0.0) - (first.p_success or 0.0)))
+    if points <= 0:
+        return "no better"
+    return f"{points} point{'s' if points > 1 else ''} better"
+
+
+def _times(best: Candidate, first: Candidate) -> str:
+    if best.cost_usd and first.cost_usd:
+        return f" at {best.cost_usd / first.cost_usd:.2g} times the price"
+    if best.cost_usd is not None and first.cost_usd is not None:
+        return " at a higher price" if best.cost_usd > first.cost_usd else " at the same price"
+    return " at an unknown price" if best.cost_usd is None else ""

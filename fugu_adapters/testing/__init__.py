@@ -1,0 +1,1 @@
+"""Test doubles for code that uses this package: endpoints that misbehave on purpose."""
