@@ -39,8 +39,8 @@ sets: .venv-floors/.ready .venv-crewai/.ready  ## the core on the oldest version
 	.venv-floors/bin/pytest -m "not embedded"
 	.venv-crewai/bin/pytest -m "not embedded"
 
-bench: $(VENV)/.bench  ## the benchmarks that need no data of others
-	$(BIN)/python benchmarks/decision_latency.py
+bench: .venv-bench/.ready  ## decision time beside LiteLLM's router, in one run
+	.venv-bench/bin/python benchmarks/decision_latency.py
 
 lock: $(UV)  ## resolve the pinned requirements anew
 	$(COMPILE) pyproject.toml --extra embedded --group build -o requirements/demo.txt
@@ -65,10 +65,6 @@ $(VENV)/.demo: $(UV) requirements/demo.txt pyproject.toml
 $(VENV)/.test: $(UV) requirements/test.txt pyproject.toml
 	$(INSTALL) --python $(VENV) -r requirements/test.txt
 	$(EDITABLE) --python $(VENV)
-	@touch $@
-
-$(VENV)/.bench: $(VENV)/.demo requirements/bench.txt
-	$(INSTALL) --python $(VENV) -r requirements/bench.txt
 	@touch $@
 
 .venv-%/.ready: $(UV) requirements/%.txt pyproject.toml

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
         Event,
         Limits,
         Outcome,
+        Reply,
+        Request,
         Result,
         ToolCall,
         Trace,
@@ -60,6 +62,8 @@ __all__ = [
     "PolicyError",
     "Pool",
     "Price",
+    "Reply",
+    "Request",
     "Result",
     "ResumeMismatch",
     "ToolCall",
@@ -78,7 +82,19 @@ __all__ = [
 
 _HOMES = {"Fugu": "fugu", "Pool": "pool", "Price": "config", "Worker": "config"}
 _RECORDS = frozenset(
-    "Attempt Candidate Decision Delta Event Limits Outcome Result ToolCall Trace Usage".split()
+    [
+        "Attempt",
+        "Candidate",
+        "Decision",
+        "Delta",
+        "Event",
+        "Limits",
+        "Outcome",
+        "Result",
+        "ToolCall",
+        "Trace",
+        "Usage",
+    ]
 )
 
 
@@ -89,10 +105,12 @@ def __getattr__(name: str) -> Any:
         return version("fugu-adapters")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = _HOMES.get(name) or ("types" if name in _RECORDS else "errors")
-    value = getattr(import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
-    return value
+    for home in (_HOMES[name],) if name in _HOMES else ("types", "errors"):
+        value = getattr(import_module(f"{__name__}.{home}"), name, None)
+        if value is not None:
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} lists {name!r} but does not have it")
 
 
 def __dir__() -> list[str]:

@@ -6,10 +6,10 @@ import asyncio
 import logging
 import random
 import uuid
-from collections.abc import AsyncIterator, Sequence
-from datetime import datetime, timezone
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack
 
 from fugu_adapters.config import Worker
 from fugu_adapters.engine.backend import Backend
@@ -18,11 +18,11 @@ from fugu_adapters.engine.health import Health
 from fugu_adapters.engine.retry import RetryPolicy
 from fugu_adapters.engine.run import Run
 from fugu_adapters.engine.worker import Caller
-from fugu_adapters.errors import FuguError, InputError, LimitExceeded
+from fugu_adapters.errors import ConfigError, FuguError, InputError, LimitExceeded
 from fugu_adapters.messages import parse_messages
 from fugu_adapters.policies.routing import Router
 from fugu_adapters.pool import Pool
-from fugu_adapters.store import RunRecord, Store
+from fugu_adapters.store import RunRecord, RunStatus, Store
 from fugu_adapters.sync import SyncDoor
 from fugu_adapters.types import (
     Decision,
@@ -35,7 +35,7 @@ from fugu_adapters.types import (
     Result,
     Trace,
 )
-from fugu_adapters.workers import build_backend
+from fugu_adapters.workers import build_backend, why_not_ready
 
 if TYPE_CHECKING:
     from fugu_adapters.engine.events import EventSink
@@ -105,7 +105,7 @@ class Fugu:
         self,
         pool: Pool | None = None,
         *,
-        store: Store | bool | None = None,
+        store: Store | Literal[False] | None = None,
         limits: Limits | None = None,
         effort: Effort = "medium",
         retry: RetryPolicy | None = None,
@@ -115,7 +115,7 @@ class Fugu:
         self.pool = Pool.from_env() if pool is None else pool
         self.limits = limits or Limits()
         self.effort: Effort = effort
-        self._store = Store.of_pool(self.pool) if store is None or store is True else store or None
+        self._store = (Store.from_config(self.pool.store) if store is None else store) or None
         self._router = Router(self.pool)
         self._caller = Caller(
             health=Health(),
@@ -130,14 +130,16 @@ class Fugu:
     # --- deciding -----------------------------------------------------------------------------
 
     def route(self, messages: str | Sequence[Message], **options: Unpack[RunOptions]) -> Decision:
-        """Decide who would answer, and why. No call is made.
+        """Decide who would answer, and why. No call is made, and no key is needed.
 
         Raises:
             InputError: where the request is malformed or no worker may be asked.
         """
         return self._decide(_request(messages, options), options)
 
-    def _decide(self, request: Request, options: RunOptions) -> Decision:
+    def _decide(
+        self, request: Request, options: RunOptions, unready: Mapping[str, str] | None = None
+    ) -> Decision:
         model = options.get("model", "fugu")
         if model not in MODELS:
             raise InputError(f"model: expected one of {', '.join(MODELS)}, got {model!r}")
@@ -145,7 +147,22 @@ class Fugu:
         if effort not in EFFORTS:
             raise InputError(f"effort: expected one of {', '.join(EFFORTS)}, got {effort!r}")
         exclude = tuple(options.get("exclude", ()))
-        return self._router.decide(request, model=model, effort=effort, exclude=exclude)
+        return self._router.decide(
+            request, model=model, effort=effort, exclude=exclude, unready=unready
+        )
+
+    def _unready(self) -> dict[str, str]:
+        """Workers that lack a key, weights or a file, each with what is missing.
+
+        Raises:
+            ConfigError: where that is all of them.
+        """
+        lacking = {worker.name: why_not_ready(worker) for worker in self.pool}
+        unready = {name: reason for name, reason in lacking.items() if reason is not None}
+        if len(unready) == len(self.pool):
+            lines = [f"  {name} {reason}" for name, reason in unready.items()]
+            raise ConfigError("\n".join(["no worker can be asked from here:", *lines]))
+        return unready
 
     # --- answering ----------------------------------------------------------------------------
 
@@ -164,7 +181,9 @@ class Fugu:
         """
         return self._door.call(lambda: self.arun(messages, **options))
 
-    async def arun(self, messages: str | Sequence[Message], **options: Unpack[RunOptions]) -> Result:
+    async def arun(
+        self, messages: str | Sequence[Message], **options: Unpack[RunOptions]
+    ) -> Result:
         """Answer a request; the coroutine behind ``run``. Cancelling it stops the worker."""
         return await self._arun(messages, options, emit=self._notify, stream=False)
 
@@ -207,7 +226,7 @@ class Fugu:
         if self._store is not None:
             await asyncio.to_thread(self._store.open)  # before money is spent
         # Encoding a long prompt takes tens of milliseconds, which would stall the host's loop.
-        decision = await asyncio.to_thread(self._decide, request, options)
+        decision = await asyncio.to_thread(lambda: self._decide(request, options, self._unready()))
         run = Run(
             run_id=uuid.uuid4().hex,
             request=request,
@@ -217,7 +236,6 @@ class Fugu:
             stream=stream,
         )
         emit(Event(kind="decision", run_id=run.run_id, worker=decision.worker, decision=decision))
-        created = datetime.now(timezone.utc)
         try:
             worker, reply = await answer(
                 run,
@@ -226,13 +244,14 @@ class Fugu:
                 backend_of=self._backend,
             )
         except BaseException as error:
-            partial = _result(run, decision, None, None) if run.text else None
-            if isinstance(error, LimitExceeded):
+            partial = _partial(run, decision)
+            if isinstance(error, LimitExceeded) and run.text:
                 error.partial = partial
-            self._record_failure(run, options, created, decision, error, partial)
+            # Without awaiting, because the task may be on its way out.
+            self._record(partial, run, options, error)
             raise
         result = _result(run, decision, worker, reply)
-        await self._record(_run_record(run, options, created, decision, result=result))
+        await asyncio.to_thread(self._record, result, run, options)
         emit(Event(kind="result", run_id=run.run_id, worker=worker.name, result=result))
         return result
 
@@ -263,31 +282,22 @@ class Fugu:
             raise InputError("feedback needs a store; this Fugu was made with store=False")
         self._store.add_feedback(run_id, score, comment)
 
-    async def _record(self, record: RunRecord) -> None:
-        """Keep a finished run. An answer that was paid for is not lost to a full disk."""
-        if self._store is None:
-            return
-        try:
-            await asyncio.to_thread(self._store.record, record)
-        except FuguError as error:
-            _logger.warning("run %s could not be recorded: %s", record.run_id, error)
-
-    def _record_failure(
-        self,
-        run: Run,
-        options: RunOptions,
-        created: datetime,
-        decision: Decision,
-        error: BaseException,
-        partial: Result | None,
+    def _record(
+        self, result: Result, run: Run, options: RunOptions, error: BaseException | None = None
     ) -> None:
-        """Keep a failed or cancelled run, without awaiting: the task may be on its way out."""
+        """Keep a run. An answer that was paid for is not lost to a full disk."""
         if self._store is None:
             return
+        record = RunRecord.from_result(
+            result,
+            request=run.request,
+            created_at=datetime.now(UTC) - timedelta(seconds=run.elapsed),
+            session=options.get("session"),
+            status=_status(error),
+            error=None if error is None else f"{type(error).__name__}: {error}",
+        )
         try:
-            self._store.record(
-                _run_record(run, options, created, decision, result=partial, error=error)
-            )
+            self._store.record(record)
         except FuguError as problem:
             _logger.warning("run %s could not be recorded: %s", run.run_id, problem)
 
@@ -338,7 +348,9 @@ class Fugu:
 def _request(messages: str | Sequence[Message], options: RunOptions) -> Request:
     unknown = sorted(set(options) - set(RunOptions.__annotations__))
     if unknown:
-        raise InputError(f"unknown option {unknown[0]!r}; known: {', '.join(RunOptions.__annotations__)}")
+        raise InputError(
+            f"unknown option {unknown[0]!r}; known: {', '.join(RunOptions.__annotations__)}"
+        )
     return Request(
         messages=parse_messages(messages),
         tools=tuple(options.get("tools", ())),
@@ -350,3 +362,41 @@ def _request(messages: str | Sequence[Message], options: RunOptions) -> Request:
         stop=tuple(options.get("stop", ())),
         seed=options.get("seed"),
     )
+
+
+def _result(run: Run, decision: Decision, worker: Worker, reply: Reply) -> Result:
+    return Result(
+        text=reply.text,
+        worker=worker.name,
+        run_id=run.run_id,
+        decision=decision,
+        tool_calls=reply.tool_calls,
+        usage=run.usage,
+        cost_usd=run.cost_usd,
+        finish_reason=reply.finish_reason,
+        trace=_trace(run, decision),
+    )
+
+
+def _partial(run: Run, decision: Decision) -> Result:
+    """What there is of a run that failed: perhaps the beginning of an answer."""
+    return Result(
+        text=run.text,
+        worker=run.attempts[-1].worker if run.attempts else decision.worker,
+        run_id=run.run_id,
+        decision=decision,
+        usage=run.usage,
+        cost_usd=run.cost_usd,
+        finish_reason="length",
+        trace=_trace(run, decision),
+    )
+
+
+def _trace(run: Run, decision: Decision) -> Trace:
+    return Trace(decisions=(decision,), attempts=tuple(run.attempts), seconds=run.elapsed)
+
+
+def _status(error: BaseException | None) -> RunStatus:
+    if error is None:
+        return "ok"
+    return "cancelled" if isinstance(error, asyncio.CancelledError) else "error"

@@ -28,7 +28,7 @@ MAX_IMAGE_BYTES = 24 * 1024 * 1024
 """Images of one request, as the bytes of their addresses (``data:`` ones hold the image)."""
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
-_BYTES_PER_TOKEN = 3.0  # English has about 4.2, so this errs on the side of too many tokens
+_BYTES_PER_TOKEN = 3.0  # English prose has about 4.2, terse code and numbers 2.5 to 3
 _TOKENS_PER_MESSAGE = 8
 _TOKENS_PER_IMAGE = 1_600  # the largest that a full-size image costs at the common providers
 
@@ -156,7 +156,10 @@ def wants_json_schema(request: Request) -> bool:
 
 
 def estimate_tokens(request: Request) -> int:
-    """Prompt tokens of a request, estimated without a tokenizer and on the high side."""
+    """Prompt tokens of a request, estimated without a tokenizer.
+
+    On the high side for prose in any script; terse code and long numbers come out about right.
+    """
     images = sum(len(_images(message)) for message in request.messages)
     extras = [m["tool_calls"] for m in request.messages if m.get("tool_calls")]
     extras += list(request.tools)

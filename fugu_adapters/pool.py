@@ -159,7 +159,12 @@ class Pool:
         exclude = {label for name, label in self._excluded.items() if name not in gone}
         return Pool(left, exclude=exclude, selector=self._selector, store=self._store)
 
-    def eligibility(self, request: Request, exclude: Iterable[str] = ()) -> dict[str, str | None]:
+    def eligibility(
+        self,
+        request: Request,
+        exclude: Iterable[str] = (),
+        unready: Mapping[str, str] | None = None,
+    ) -> dict[str, str | None]:
         """For each worker, in the pool's order, why it may not be asked; ``None`` where it may.
 
         A worker that is *not known* to have a capability is passed over while another is known to
@@ -169,6 +174,7 @@ class Pool:
         Args:
             request: what would be asked.
             exclude: labels to leave out for this request, on top of the pool's own.
+            unready: workers that cannot be asked from here at all, each with what is missing.
 
         Raises:
             InputError: where nobody may be asked, with each one's reason, or where ``exclude`` names
@@ -179,7 +185,8 @@ class Pool:
         reasons: dict[str, str | None] = {}
         for worker in self:
             reasons[worker.name] = (
-                _opt_out_reason(self._excluded.get(worker.name), "by the pool")
+                (unready or {}).get(worker.name)
+                or _opt_out_reason(self._excluded.get(worker.name), "by the pool")
                 or _opt_out_reason(opted_out.get(worker.name), "by the request")
                 or _too_long(worker, prompt, request.max_output_tokens)
                 or _incapable(worker, needs)

@@ -19,6 +19,7 @@ __all__ = [
     "Effort",
     "Event",
     "FinishReason",
+    "Item",
     "Limits",
     "Message",
     "Outcome",
@@ -306,6 +307,27 @@ class Event:
     delta: Delta | None = None
     attempt: Attempt | None = None
     result: Result | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Item:
+    """One task with a checkable answer.
+
+    Attributes:
+        suite: the task suite.
+        item_id: its id within the suite.
+        prompt: what the worker is asked, as a person would put it.
+        domain: the kind of task; never shown to a worker or a policy.
+        answer: what a scorer compares with.
+        split: ``"train"``, ``"dev"`` or ``"test"``, fixed by the prompt's digest.
+    """
+
+    suite: str
+    item_id: str
+    prompt: str
+    domain: str
+    answer: str
+    split: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

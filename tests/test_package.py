@@ -38,8 +38,14 @@ def test_every_module_lists_its_public_names_in_order(name: str) -> None:
     exported = [
         ast.literal_eval(node.value)
         for node in ast.parse(source).body
-        if isinstance(node, ast.Assign)
-        and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets)
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        and node.value is not None
+        and "__all__"
+        in {
+            t.id
+            for t in (node.targets if isinstance(node, ast.Assign) else [node.target])
+            if isinstance(t, ast.Name)
+        }
     ]
     assert exported, f"{name} has no __all__"
     assert exported[0] == sorted(exported[0]), f"{name}.__all__ is not sorted"

@@ -12,7 +12,7 @@ import socket
 import ssl
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import MappingProxyType
 from typing import Literal
@@ -89,11 +89,14 @@ _CONNECT_CAUSES: tuple[tuple[type[BaseException], str, str], ...] = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HttpReply:
-    """A reply, read whole. ``headers`` has lower-case names; the body is at most as long as asked."""
+    """A reply, read whole. ``headers`` has lower-case names; the body is at most as long as asked.
+
+    The body is not shown in the ``repr``, as an error's body may echo the key.
+    """
 
     status: int
     headers: Mapping[str, str]
-    body: bytes
+    body: bytes = field(repr=False)
 
 
 class HttpStream:
@@ -132,15 +135,13 @@ class HttpStream:
         limit = self._idle_timeout if self._size else None
         if not self._size:
             self._check_head()
-        try:
-            with _translated(str(self._url), self._worker, phase="body"):
+        with _translated(str(self._url), self._worker, phase="body"):
+            try:
                 async with asyncio.timeout(limit):
                     chunk = await anext(self._chunks)
-        except TimeoutError as error:
-            if isinstance(error, WorkerError):
-                raise
-            text = f"the reply stalled: nothing came for {limit:.3g} s"
-            raise WorkerTimeout(text, worker=self._worker, cause_kind="idle") from None
+            except TimeoutError:
+                text = f"the reply stalled: nothing came for {limit:.3g} s"
+                raise WorkerTimeout(text, worker=self._worker, cause_kind="idle") from None
         self._size += len(chunk)
         if self._size > self._max_bytes:
             raise self._too_long()

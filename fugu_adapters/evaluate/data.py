@@ -35,11 +35,13 @@ class Facts:
         price_in: dollars per million prompt tokens.
         price_out: dollars per million reply tokens.
         hidden_reasoning: whether it bills reasoning that its replies do not show.
+        released: year with fraction.
     """
 
     price_in: float | None = None
     price_out: float | None = None
     hidden_reasoning: bool = False
+    released: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +64,7 @@ class Dataset:
         domains: domain of each item, ``""`` where unknown.
         subdomains: finer domain of each item, ``""`` where unknown.
         splits: split of each item, ``"train"`` where the file gives none.
-        workers: names, sorted.
+        workers: names, sorted; those of whom only catalogue facts are known included.
         facts: catalogue facts by worker.
         item: index of the item, ``[n]``.
         worker: index of the worker, ``[n]``.
@@ -153,13 +155,15 @@ def read_dataset(
         if key not in place:
             place[key] = len(first)
             first.append(index)
-    names = tuple(sorted({str(name) for name in rows["worker"]}))
+    names = tuple(sorted({str(name) for name in rows["worker"]} | set(facts)))
     number = {name: index for index, name in enumerate(names)}
     keys = zip(rows["suite"], rows["item_id"], strict=True)
     item = np.array([place.get(key, -1) for key in keys], dtype=np.int64)
     flagged = np.array([flag is not None for flag in rows["flag"]], dtype=bool)
     if len(item) and not (item >= 0).any():
-        raise ConfigError("outcomes: none of the rows has its item in the items files; pass both of one suite")
+        raise ConfigError(
+            "outcomes: none of the rows has its item in the items files; pass both of one suite"
+        )
     tokens = _tokens(rows, facts)
     tokens[flagged] = np.nan
     pick = [table[column] for column in _ITEM_COLUMNS]
@@ -216,11 +220,16 @@ def _floats(values: Sequence[Any]) -> Floats:
 
 
 def _read_facts(path: Path, sources: list[Source]) -> dict[str, Facts]:
-    columns = ("worker", "price_in_per_m", "price_out_per_m", "hidden_reasoning")
+    columns = ("worker", "price_in_per_m", "price_out_per_m", "hidden_reasoning", "release_date")
     rows = _read(path, columns, ("worker",), sources)
     return {
-        str(name): Facts(price_in=price_in, price_out=price_out, hidden_reasoning=bool(hidden))
-        for name, price_in, price_out, hidden in zip(*(rows[c] for c in columns), strict=True)
+        str(name): Facts(
+            price_in=price_in,
+            price_out=price_out,
+            hidden_reasoning=bool(hidden),
+            released=None if not date else int(date[:4]) + (int(date[5:7] or 7) - 1) / 12,
+        )
+        for name, price_in, price_out, hidden, date in zip(*(rows[c] for c in columns), strict=True)
     }
 
 

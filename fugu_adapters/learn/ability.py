@@ -4,12 +4,13 @@ A Rasch model with abilities that vary over clusters, in a tree::
 
     p(worker w solves item i) = sigmoid(ability[w, cluster(i)] - difficulty[i])
     difficulty[i]          ~ N(mean of its cluster, item_sd^2)
-    ability[w]             ~ N(mean over workers, worker_sd^2)
+    ability[w]             ~ N(regression on the worker's traits, worker_sd^2)
     ability[w, area]       ~ N(ability[w], area_sd^2)          an area is a group of clusters
     ability[w, cluster]    ~ N(ability[w, area], cluster_sd^2)
 
 Workers were measured on different suites; without the difficulties, one that was only asked easy
-questions would look best. The tree lets a cell with few outcomes lean on its area and on the worker as
+questions would look best. Traits (price, age) tie suites together that share few workers: without them,
+hard suites that only strong workers were asked would make strong workers look weak. The tree lets a cell with few outcomes lean on its area and on the worker as
 a whole. Fitted by alternating one Newton step for the difficulties with an exact pass up and down the
 tree under a Laplace approximation (Rasch 1960; Gelman and Hill 2007, chapter 14).
 """
@@ -33,17 +34,19 @@ class AbilitySettings:
 
     Attributes:
         item_sd: of difficulties within a cluster.
-        worker_sd: of workers.
+        worker_sd: of workers around what their traits say.
         area_sd: of one worker's areas.
         cluster_sd: of one worker's clusters within an area.
         rounds: alternations.
+        momentum: of the difficulties; suites that share few workers find their level slowly without.
     """
 
     item_sd: float = 1.5
-    worker_sd: float = 1.5
+    worker_sd: float = 0.7
     area_sd: float = 0.7
-    cluster_sd: float = 0.5
-    rounds: int = 15
+    cluster_sd: float = 0.8
+    rounds: int = 200
+    momentum: float = 0.9
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +74,7 @@ def fit_ability(
     weight: Floats,
     cluster: Ints,
     area: Ints,
-    workers: int,
+    traits: Floats,
     settings: AbilitySettings,
 ) -> Ability:
     """Fit the model.
@@ -83,24 +86,27 @@ def fit_ability(
         weight: how much it counts, ``[n]``.
         cluster: cluster of each item, ``[items]``; -1 for items to leave out.
         area: area of each cluster, ``[K]``.
-        workers: W.
+        traits: what the catalogue says of each worker, standardised, 0 where unknown, ``[W, F]``.
         settings: spreads and rounds.
     """
-    k = len(area)
+    workers, k = len(traits), len(area)
     cell = worker * k + cluster[item]
     theta = np.zeros(workers * k)
     difficulty = np.zeros(len(cluster))
     variance = np.zeros(workers * k)
+    before = difficulty
     for _ in range(settings.rounds):
-        p = _sigmoid(theta[cell] - difficulty[item])
-        difficulty = _difficulty_step(difficulty, p, item, score, weight, cluster, settings)
+        ahead = difficulty + settings.momentum * (difficulty - before)
+        before = difficulty
+        p = _sigmoid(theta[cell] - ahead[item])
+        difficulty = _difficulty_step(ahead, p, item, score, weight, cluster, settings)
         p = _sigmoid(theta[cell] - difficulty[item])
         precision = np.bincount(cell, weights=weight * p * (1 - p), minlength=workers * k)
         gradient = np.bincount(cell, weights=weight * (score - p), minlength=workers * k)
         step = np.clip(gradient / np.maximum(precision, 1e-9), -1.0, 1.0)
         target = theta + np.where(precision > 1e-9, step, 0.0)
         mean, var = shrink_tree(
-            target.reshape(workers, k), precision.reshape(workers, k), area, settings
+            target.reshape(workers, k), precision.reshape(workers, k), area, traits, settings
         )
         theta, variance = mean.ravel(), var.ravel()
     count = np.bincount(cell, minlength=workers * k).reshape(workers, k)
@@ -133,7 +139,7 @@ def _difficulty_step(
 
 
 def shrink_tree(
-    target: Floats, precision: Floats, area: Ints, settings: AbilitySettings
+    target: Floats, precision: Floats, area: Ints, traits: Floats, settings: AbilitySettings
 ) -> tuple[Floats, Floats]:
     """Exact posterior of the cells given a noisy value for each: one pass up the tree, one down.
 
@@ -141,6 +147,7 @@ def shrink_tree(
         target: the value that each cell's own outcomes ask for, ``[W, K]``.
         precision: of that value, 0 where there are no outcomes, ``[W, K]``.
         area: area of each cluster, ``[K]``.
+        traits: what the prior mean of a worker is regressed on, ``[W, F]``.
         settings: the spreads.
 
     Returns:
@@ -154,13 +161,21 @@ def shrink_tree(
     branch = area_precision / (1 + area_precision * area_var)
     own = branch.sum(axis=1, keepdims=True)
     own_mean = (branch * area_mean).sum(axis=1, keepdims=True) / np.maximum(own, 1e-12)
-    known = own > 1e-9
-    crowd = own_mean[known].mean() if known.any() else 0.0
     prior = 1.0 / settings.worker_sd**2
     root_var = 1.0 / (own + prior)
-    root = (own * own_mean + prior * crowd) * root_var
+    root = (own * own_mean + prior * _regress(own_mean, own, traits, prior)) * root_var
     mean, var = _descend(area_mean, area_precision, root, root_var, area_var)
     return _descend(target, precision, mean[:, area], var[:, area], cluster_var)
+
+
+def _regress(value: Floats, precision: Floats, traits: Floats, prior: float) -> Floats:
+    """Weighted ridge regression of the workers' values on their traits: fitted values, ``[W, 1]``."""
+    design = np.column_stack([np.ones(len(traits)), traits])
+    weight = precision / (
+        1 + precision / prior
+    )  # a value varies around the line by worker_sd as well
+    gram = design.T @ (weight * design) + np.diag([1e-6] + [1.0] * traits.shape[1])
+    return design @ np.linalg.solve(gram, design.T @ (weight * value))
 
 
 def _descend(

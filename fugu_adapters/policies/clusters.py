@@ -43,7 +43,9 @@ def kmeans(
     return centroids.astype(np.float32)
 
 
-def _spread_start(vectors: Floats, k: int, mass: NDArray[np.float64], rng: np.random.Generator) -> Floats:
+def _spread_start(
+    vectors: Floats, k: int, mass: NDArray[np.float64], rng: np.random.Generator
+) -> Floats:
     """k-means++: each start is drawn with odds of its squared distance to the nearest one so far."""
     chosen = [int(rng.choice(len(vectors), p=mass / mass.sum()))]
     distance = np.maximum(2.0 - 2.0 * (vectors @ vectors[chosen[0]]), 0.0)
@@ -53,7 +55,9 @@ def _spread_start(vectors: Floats, k: int, mass: NDArray[np.float64], rng: np.ra
         if total <= 1e-9 * mass.sum():  # fewer distinct vectors than clusters asked for
             break
         chosen.append(int(rng.choice(len(vectors), p=odds / total)))
-        distance = np.minimum(distance, np.maximum(2.0 - 2.0 * (vectors @ vectors[chosen[-1]]), 0.0))
+        distance = np.minimum(
+            distance, np.maximum(2.0 - 2.0 * (vectors @ vectors[chosen[-1]]), 0.0)
+        )
     return vectors[chosen]
 
 

@@ -6,13 +6,14 @@ scores over clusters, so that a pool may change at any time.
 The rule, for a request near clusters k with weights u_k:
 
 1. ``p = sum_k u_k p[w, k]`` for each worker; one without a profile gets a prior from its list price.
-2. The *anchor* is the pool's best worker over the training mix. The *reference* is the best worker
-   whose expected gain over the anchor exceeds ``gain_z`` standard deviations, else the anchor itself.
+2. The *anchor* is the pool's best worker over the area, the group of clusters that the nearest one
+   belongs to. The *reference* is the best worker whose expected gain over the anchor exceeds ``gain_z``
+   standard deviations, else the anchor itself.
 3. Among workers whose expected loss against the reference (plus ``loss_z`` standard deviations) is
    within the tolerance, the cheapest is chosen; then the fastest, then the best.
 
 A request farther from its nearest cluster than nearly all of that cluster's own training items is
-judged by the workers' averages over all clusters: no evidence, no deviation.
+judged, the farther the more, by the workers' averages over all clusters: no evidence, no deviation.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ TOLERANCE: dict[Effort, float] = {"low": 0.10, "medium": 0.03, "high": 0.01, "xh
 """Expected score that each effort may give up for a lower price. ``xhigh`` gives up nothing."""
 
 _Z90 = 1.645
+_STRANGE = 0.6  # of a cluster's reach: from there down its scores say nothing of a request
+_MEASURED = 20  # outcomes from which a profile counts as calibrated
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,21 +88,23 @@ class Forecast:
         sd: its standard deviation, ``[n, A]``.
         tokens: expected reply tokens, ``[n, A]``.
         seconds: expected seconds, NaN unknown, ``[n, A]``.
-        anchor: column of the best worker over the training mix.
+        measured: whether outcomes stand behind a worker's numbers, ``[A]``.
+        anchor: column of the best worker over the request's area, ``[n]``.
         cluster: nearest cluster, ``[n]``.
-        inside: whether the request is like that cluster's training items, ``[n]``.
+        inside: whether the request counts as like that cluster's training items, ``[n]``.
     """
 
     p: Floats
     sd: Floats
     tokens: Floats
     seconds: Floats
-    anchor: int
+    measured: NDArray[np.bool_]
+    anchor: NDArray[np.int64]
     cluster: NDArray[np.int64]
     inside: NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Columns:
     """Rows of the bundle for one pool, with priors where there is none; computed once per pool."""
 
@@ -109,7 +114,9 @@ class _Columns:
     seconds: Floats
     mean_p: Floats  # [A], over the training mix
     mean_sd: Floats
-    anchor: int
+    measured: NDArray[np.bool_]  # [A]
+    best: int  # over the training mix
+    anchor: NDArray[np.int64]  # [K], over the area of each cluster
 
 
 class ClusterSelector:
@@ -123,6 +130,12 @@ class ClusterSelector:
     def name(self) -> str:
         """What traces call it: the policy and the bundle's digest."""
         return f"selector:{self.bundle.digest[:12] or 'unsaved'}"
+
+    def ability(self, profile: str) -> float | None:
+        """Expected score over the training mix, or ``None`` where the profile has no measured outcomes."""
+        if not self._is_measured(profile):
+            return None
+        return float(self.bundle.p[self.bundle.index[profile]] @ self.bundle.mass)
 
     def decide(self, vector: Floats, arms: Sequence[Arm], *, tolerance: float) -> Choice:
         """Order a pool's workers for one request.
@@ -152,8 +165,12 @@ class ClusterSelector:
         hints = [math.nan if arm.latency_s is None else arm.latency_s for arm in open_arms]
         seconds = np.where(np.isnan(hints), view.seconds, np.array(hints, dtype=np.float32))
         view = replace(view, seconds=seconds)
-        cost = np.array([_cost(arm, float(t)) for arm, t in zip(open_arms, view.tokens[0], strict=True)])
-        picked, reference = choose(view, cost[None], tolerance=tolerance, settings=self.bundle.settings)
+        cost = np.array(
+            [_cost(arm, float(t)) for arm, t in zip(open_arms, view.tokens[0], strict=True)]
+        )
+        picked, reference = choose(
+            view, cost[None], tolerance=tolerance, settings=self.bundle.settings
+        )
         first = int(picked[0])
         order = [first, *(int(j) for j in np.argsort(-view.p[0], kind="stable") if j != first)]
         ranked = [self._candidate(open_arms[j], view, j, float(cost[j])) for j in order]
@@ -182,20 +199,23 @@ class ClusterSelector:
         )
         cluster = index[:, 0]
         nearest = np.einsum("nd,nd->n", vectors, bundle.centroids[cluster])
-        inside = nearest >= bundle.reach[cluster]
+        likeness = nearest / bundle.reach[cluster]
+        trust = np.clip((likeness - _STRANGE) / (1.0 - _STRANGE), 0.0, 1.0)[:, None]
+        inside = trust[:, 0] >= 0.5
 
         def spread(table: Floats) -> Floats:
             return np.einsum("nm,anm->na", weight, table[:, index])
 
-        p = np.where(inside[:, None], spread(pool.p), pool.mean_p)
-        sd = np.where(inside[:, None], spread(pool.sd), pool.mean_sd)
+        p = trust * spread(pool.p) + (1.0 - trust) * pool.mean_p
+        sd = trust * spread(pool.sd) + (1.0 - trust) * pool.mean_sd
         seconds = spread(pool.seconds)
         return Forecast(
             p=p,
             sd=sd,
             tokens=spread(pool.tokens),
             seconds=np.where(seconds < 0, np.nan, seconds).astype(np.float32),
-            anchor=pool.anchor,
+            measured=pool.measured,
+            anchor=np.where(inside, pool.anchor[cluster], pool.best),
             cluster=cluster,
             inside=inside,
         )
@@ -224,9 +244,25 @@ class ClusterSelector:
         mean_p = p @ bundle.mass
         within = ((p - mean_p[:, None]) ** 2) @ bundle.mass
         mean_sd = np.sqrt(within + (sd**2) @ bundle.mass)
-        measured = np.array([row >= 0 for row in rows])
-        anchor = int(np.argmax(mean_p - (measured.any() & ~measured)))
-        return _Columns(p, sd, tokens, seconds, mean_p, mean_sd.astype(np.float32), anchor)
+        measured = np.array([self._is_measured(profile) for profile, _ in key])
+        handicap = np.where(
+            measured.any() & ~measured, 1.0, 0.0
+        )  # a guess anchors no pool that has better
+        area = bundle.area.astype(np.int64)
+        share = np.zeros((len(area), int(area.max()) + 1), dtype=np.float32)
+        share[np.arange(len(area)), area] = bundle.mass
+        by_area = p @ (share / share.sum(axis=0))
+        return _Columns(
+            p=p,
+            sd=sd,
+            tokens=tokens,
+            seconds=seconds,
+            mean_p=mean_p,
+            mean_sd=mean_sd.astype(np.float32),
+            measured=measured,
+            best=int(np.argmax(mean_p - handicap)),
+            anchor=np.argmax(by_area - handicap[:, None], axis=0)[area],
+        )
 
     def _prior(self, price: float | None) -> tuple[Floats, Floats]:
         """Expected score of a worker without a profile, and how little that says."""
@@ -239,6 +275,10 @@ class ClusterSelector:
         p = 1.0 / (1.0 + np.exp(-(self.bundle.crowd + shift)))
         return p, p * (1 - p) * spread
 
+    def _is_measured(self, profile: str | None) -> bool:
+        row = None if profile is None else self.bundle.index.get(profile)
+        return row is not None and float(self.bundle.count[row].sum()) >= _MEASURED
+
     def _candidate(self, arm: Arm, view: Forecast, column: int, cost: float) -> Candidate:
         p, sd = float(view.p[0, column]), float(view.sd[0, column])
         seconds = float(view.seconds[0, column])
@@ -248,7 +288,7 @@ class ClusterSelector:
             interval=_interval(p, sd),
             cost_usd=None if math.isnan(cost) else cost,
             latency_s=None if math.isnan(seconds) else round(seconds, 3),
-            calibrated=arm.profile is not None and arm.profile in self.bundle.index,
+            calibrated=self._is_measured(arm.profile),
         )
 
     def _reason(self, view: Forecast, ranked: Sequence[Candidate], best: Candidate) -> str:
@@ -259,8 +299,10 @@ class ClusterSelector:
         else:
             like = "Unlike the training requests, so judged by the workers' averages"
         first = ranked[0]
-        note = "" if first.calibrated else ", uncalibrated: a guess from its list price"
-        said = f"{like}; {first.worker} is expected right {first.p_success or 0:.2f} of the time{note}"
+        note = "" if first.calibrated else ", uncalibrated: a guess from catalogue facts"
+        said = (
+            f"{like}; {first.worker} is expected right {first.p_success or 0:.2f} of the time{note}"
+        )
         if len(ranked) == 1:
             return f"{said}; no other worker can take this request."
         if best.worker != first.worker:
@@ -286,13 +328,14 @@ def choose(
         The chosen and the reference worker's column of each request, ``[n]`` each.
     """
     rows = np.arange(len(view.p))
-    gain = view.p - view.p[:, [view.anchor]]
-    noise = np.sqrt(view.sd**2 + view.sd[:, [view.anchor]] ** 2)
+    gain = view.p - view.p[rows, view.anchor][:, None]
+    noise = np.sqrt(view.sd**2 + view.sd[rows, view.anchor][:, None] ** 2)
     proven = gain > settings.gain_z * noise
-    proven[:, view.anchor] = True
+    proven[rows, view.anchor] = True
     reference = np.argmax(np.where(proven, view.p, -1.0), axis=1)
     best, best_sd = view.p[rows, reference], view.sd[rows, reference]
-    loss = best[:, None] - view.p + settings.loss_z * np.sqrt(view.sd**2 + best_sd[:, None] ** 2)
+    doubt = np.where(view.measured, settings.loss_z, max(settings.loss_z, _Z90))
+    loss = best[:, None] - view.p + doubt * np.sqrt(view.sd**2 + best_sd[:, None] ** 2)
     allowed = loss <= tolerance
     allowed[rows, reference] = True
     for value in (cost, view.seconds, -view.p):

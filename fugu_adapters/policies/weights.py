@@ -33,6 +33,7 @@ _MANIFEST, _TENSORS = "manifest.json", "selector.safetensors"
 _MAX_MANIFEST, _MAX_TENSORS = 4 * 1024 * 1024, 64 * 1024 * 1024
 _SHAPES = {
     "centroids": ("K", "D"),
+    "area": ("K",),
     "mass": ("K",),
     "reach": ("K",),
     "p": ("W", "K"),
@@ -43,7 +44,7 @@ _SHAPES = {
     "crowd": ("K",),
     "tier": ("T",),
 }
-_DTYPES = {"centroids": "float16", "p": "float16", "sd": "float16", "count": "uint16",
+_DTYPES = {"centroids": "float16", "area": "uint16", "p": "float16", "sd": "float16", "count": "uint16",
            "log_tokens": "float16", "seconds": "float16"}  # fmt: skip
 
 Floats = NDArray[np.float32]
@@ -56,9 +57,9 @@ class Settings:
     Attributes:
         nearest: clusters that a request is spread over.
         temperature: of the softmax over their cosines.
-        gain_z: deviate from the pool's best worker for quality only where the expected gain is above
-            this many standard deviations.
-        loss_z: deviate for cost only where the expected loss plus this many is within tolerance.
+        gain_z: leave the pool's best worker of the area for quality only where the expected gain is
+            above this many standard deviations.
+        loss_z: leave the reference for cost only where the expected loss plus this many is within tolerance.
     """
 
     nearest: int = 4
@@ -67,7 +68,7 @@ class Settings:
     loss_z: float = 0.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Bundle:
     """A selector's weights: W profiles over K clusters of D-dimensional vectors.
 
@@ -78,6 +79,7 @@ class Bundle:
         labels: what each cluster is mostly about, ``[K]``.
         settings: of the decision.
         centroids: float32 ``[K, D]``, unit rows.
+        area: group of clusters that each belongs to, ``[K]``.
         mass: share of the training items, ``[K]``.
         reach: cosine below which a request is unlike anything that the cluster was made of, ``[K]``.
         p: expected score, ``[W, K]``.
@@ -98,6 +100,7 @@ class Bundle:
     labels: tuple[str, ...]
     settings: Settings
     centroids: Floats
+    area: Floats
     mass: Floats
     reach: Floats
     p: Floats
@@ -123,9 +126,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> Path:
     Returns:
         The folder.
     """
-    tensors = {
-        name: getattr(bundle, name).astype(_DTYPES.get(name, "float32")) for name in _SHAPES
-    }
+    tensors = {name: getattr(bundle, name).astype(_DTYPES.get(name, "float32")) for name in _SHAPES}
     blob = dump_tensors(tensors)
     manifest = {
         "format": FORMAT_VERSION,
@@ -207,7 +208,9 @@ def _read_bounded(path: Path, limit: int) -> bytes:
             raise WeightsError(f"{path}: {size:,} bytes is over the bound of {limit:,}")
         return path.read_bytes()
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror}); expected a bundle") from error
+        raise WeightsError(
+            f"{path}: cannot be read ({error.strerror}); expected a bundle"
+        ) from error
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal
 
 __all__ = [
@@ -66,7 +67,13 @@ def raw(*pieces: bytes, drip: float = 0.0) -> Act:
     return Act(head=False, pieces=pieces, drip=drip, end="cut")
 
 
-def _json_act(value: Any, *, status: int = 200, delay: float = 0.0, **headers: str) -> Act:
+def _json_act(
+    value: Any,
+    *,
+    status: int = 200,
+    delay: float = 0.0,
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> Act:
     return Act(
         status=status,
         headers={"content-type": "application/json", **headers},
@@ -86,7 +93,7 @@ def error_reply(
     """An error with a body that both OpenAI's and Anthropic's clients understand."""
     error = {"type": type, "code": code, "message": message}
     headers = {} if retry_after is None else {"retry-after": retry_after}
-    return _json_act({"type": "error", "error": error}, status=status, **headers)
+    return _json_act({"type": "error", "error": error}, status=status, headers=headers)
 
 
 def chat_reply(
@@ -114,7 +121,12 @@ def chat_reply(
     if tool_calls:
         message["tool_calls"] = list(tool_calls)
     choice = {"index": 0, "message": message, "finish_reason": finish_reason}
-    body = {"object": "chat.completion", "model": model, "choices": [choice], **extra}
+    body: dict[str, Any] = {
+        "object": "chat.completion",
+        "model": model,
+        "choices": [choice],
+        **extra,
+    }
     if usage is not None:
         body["usage"] = _chat_usage(usage)
     return _json_act(body, delay=delay)
@@ -140,7 +152,7 @@ def anthropic_reply(
     """A whole Messages reply; ``tool_uses`` are blocks with ``id``, ``name`` and ``input``."""
     blocks: list[dict[str, Any]] = [{"type": "text", "text": text}] if text else []
     blocks += [{"type": "tool_use", **block} for block in tool_uses]
-    body = {
+    body: dict[str, Any] = {
         "type": "message",
         "role": "assistant",
         "model": model,

@@ -81,6 +81,7 @@ class FaultServer:
         self._scripts: dict[str, Sequence[Act]] = {}
         self._served: dict[str, int] = {}
         self._in_flight = 0
+        self._arrival = asyncio.Event()
         self._open: set[_Connection] = set()
         self._server: asyncio.Server | None = None
         self._port = 0
@@ -94,10 +95,11 @@ class FaultServer:
     async def __aexit__(self, *_: object) -> None:
         if self._server is not None:
             self._server.close()
-        for connection in list(self._open):
+        connections = list(self._open)
+        for connection in connections:
             connection.abort()
-        while self._open:
-            await asyncio.sleep(0)
+        for connection in connections:
+            await connection.lost.wait()
         if self._server is not None:
             await self._server.wait_closed()
 
@@ -124,8 +126,16 @@ class FaultServer:
         """The requests to one script, in order."""
         return [request for request in self.requests if _script_of(request.path) == name]
 
+    async def arrived(self, count: int = 1) -> SeenRequest:
+        """Wait until so many requests have arrived, and return the last of them."""
+        while len(self.requests) < count:
+            self._arrival.clear()
+            await self._arrival.wait()
+        return self.requests[count - 1]
+
     def _begin(self, request: SeenRequest) -> Act:
         self.requests.append(request)
+        self._arrival.set()
         self._in_flight += 1
         self.peak = max(self.peak, self._in_flight)
         name = _script_of(request.path)
@@ -135,6 +145,9 @@ class FaultServer:
         number = self._served[name]
         self._served[name] = number + 1
         return acts[min(number, len(acts) - 1)]
+
+    def _end(self) -> None:
+        self._in_flight -= 1
 
 
 def _script_of(path: str) -> str:
@@ -155,6 +168,7 @@ class _Connection(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._request: SeenRequest | None = None
+        self.lost = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if isinstance(transport, asyncio.Transport):
@@ -174,9 +188,11 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         if self._request is not None:
             self._request.gone.set()
+            self._server._end()
         if self._task is not None:
             self._task.cancel()
         self._server._open.discard(self)
+        self.lost.set()
 
     def abort(self) -> None:
         if self._transport is not None:
@@ -186,7 +202,7 @@ class _Connection(asyncio.Protocol):
         """Start on the next request if it is there and nothing else is being answered."""
         if self._task is None and (request := self._parse()) is not None:
             self._request = request
-            self._task = asyncio.ensure_future(self._answer(request))
+            self._task = asyncio.ensure_future(self._answer(request, self._server._begin(request)))
 
     def _parse(self) -> SeenRequest | None:
         end = self._buffer.find(_HEAD_END)
@@ -211,15 +227,11 @@ class _Connection(asyncio.Protocol):
             connection=self._number,
         )
 
-    async def _answer(self, request: SeenRequest) -> None:
-        act = self._server._begin(request)
-        try:
-            await self._perform(act)
-            request.answered.set()
-            self._request = None
-        finally:
-            self._server._in_flight -= 1
-        self._task = None
+    async def _answer(self, request: SeenRequest, act: Act) -> None:
+        await self._perform(act)
+        request.answered.set()
+        self._request = self._task = None
+        self._server._end()
         self._next()
 
     async def _perform(self, act: Act) -> None:

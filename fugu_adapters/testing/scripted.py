@@ -28,6 +28,7 @@ class ScriptedWorker:
         running: calls under way.
         peak: the most calls that were under way at a time.
         cancelled: calls that were cancelled.
+        started: set once a call is under way.
     """
 
     def __init__(self, name: str, *steps: Step, delay: float = 0.0, **facts: Any) -> None:
@@ -35,12 +36,14 @@ class ScriptedWorker:
         self.delay = delay
         self.requests: list[Request] = []
         self.running = self.peak = self.cancelled = 0
+        self.started = asyncio.Event()
         self.worker = Worker(name=name, api="callable", call=self._call, **facts)
 
     async def _call(self, messages: Sequence[Message], *, request: Request) -> str | Reply:
         step = self.steps[min(len(self.requests), len(self.steps) - 1)]
         self.requests.append(request)
         self.running += 1
+        self.started.set()
         self.peak = max(self.peak, self.running)
         try:
             await asyncio.sleep(self.delay)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from fugu_adapters.config import Worker
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     from fugu_adapters.engine.backend import Backend
     from fugu_adapters.engine.transport import Transport
 
-__all__ = ["build_backend"]
+__all__ = ["build_backend", "why_not_ready"]
 
 
 def build_backend(worker: Worker, transport: Transport) -> Backend:
@@ -44,3 +45,22 @@ def build_backend(worker: Worker, transport: Transport) -> Backend:
             from fugu_adapters.workers.replay import ReplayBackend
 
             return ReplayBackend(worker)
+
+
+def why_not_ready(worker: Worker) -> str | None:
+    """What this machine lacks for asking the worker, with the remedy; ``None`` where nothing.
+
+    Only the environment and the disk are looked at.
+    """
+    key = worker.api_key_env
+    if key is not None and not os.environ.get(key):
+        return f"needs the environment variable {key}, which is not set"
+    if worker.path is not None:
+        return None if worker.path.exists() else f"needs the file {worker.path}, which is not there"
+    if worker.api == "embedded":
+        from fugu_adapters.workers.local_models import locate
+
+        model = worker.model or worker.name
+        if locate(model) is None:
+            return f"needs weights that are not here; `fugu pull {model}` fetches them"
+    return None

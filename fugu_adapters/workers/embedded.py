@@ -109,7 +109,9 @@ class EmbeddedBackend:
             return self._answer(completion.text.strip(), completion.usage, step, on_delta)
         result = await run_program(source, seconds=_PROGRAM_S)
         step = _describe(source, result)
-        if result.error is not None or not result.output:
+        if result.error is None and not result.output:  # only definitions: code was asked for
+            return self._answer(f"```python\n{source}\n```", completion.usage, step, on_delta)
+        if result.error is not None:
             return await self._fall_back(request, on_delta, completion.usage, step)
         return self._answer(result.output, completion.usage, step, on_delta)
 
@@ -219,6 +221,7 @@ def _all_workers() -> tuple[Worker, ...]:
             mode=mode,  # type: ignore[arg-type]  # checked by pydantic
             provider="embedded",
             context_window=CONTEXT_WINDOW,
+            max_output_tokens=_MAX_OUTPUT,  # small models ramble, at ten tokens a second
             tools=False,
             images=False,
             json_schema=True,

@@ -24,6 +24,7 @@ import platformdirs
 from fugu_adapters.errors import ConfigError, WeightsError
 
 __all__ = [
+    "DEFAULTS",
     "MODELS",
     "LocalModel",
     "OnProgress",
@@ -108,6 +109,9 @@ _CATALOGUE = (
 
 MODELS = {model.name: model for model in _CATALOGUE}
 """The catalogue, by name, smallest first."""
+
+DEFAULTS = ("smollm2-135m", "qwen2.5-coder-0.5b")
+"""What is fetched where nobody names a model: about 590 MB."""
 
 
 def get_model(name: str) -> LocalModel:

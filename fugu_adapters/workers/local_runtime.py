@@ -188,7 +188,7 @@ def _translated(error: Mapping[str, Any], worker: str) -> WorkerRefused | Worker
             f"worker {worker!r}: the prompt has {error.get('n_prompt_tokens')} tokens, the local "
             f"model takes {error.get('n_ctx')}; shorten it or choose a worker with a longer context",
             worker=worker,
-            status=400,
+            status=413,  # too large for this worker; another may have the room
             cause_kind="context",
         )
     code = error.get("code")

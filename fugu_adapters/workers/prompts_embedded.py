@@ -63,7 +63,16 @@ _PROGRAMS = (
         "A shop sells pens at 3 euros and caps at 11 euros. What do 4 pens and 2 caps cost?",
         "pens = 4 * 3\ncaps = 2 * 11\nprint(pens + caps)",
     ),
-    ("Which country is Nairobi the capital of?", "print('Kenya')"),
+    ("Write the word 'mirror' backwards.", "print('mirror'[::-1])"),
+    ("How long is the word 'giraffe'?", "print(len('giraffe'))"),
+    (
+        "Which date is 12 days after May 3, 2021? Answer as YYYY-MM-DD.",
+        "from datetime import date, timedelta\nprint(date(2021, 5, 3) + timedelta(days=12))",
+    ),
+    (
+        "Sort these words from a to z: tiger, ant, lion",
+        "words = ['tiger', 'ant', 'lion']\nprint(', '.join(sorted(words)))",
+    ),
 )
 
 _EXAMPLES = (
@@ -134,7 +143,17 @@ def extract_program(text: str) -> str | None:
         body = ast.parse(code).body
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return code if fenced and code else None
-    answers = len(body) == 1 and isinstance(body[0], ast.Expr) and not fenced
-    if not body or (answers and isinstance(body[0].value, ast.Constant | ast.Name)):  # type: ignore[attr-defined]
+    if not body or (not fenced and len(body) == 1 and _is_answer(body[0])):
         return None
     return code
+
+
+def _is_answer(statement: ast.stmt) -> bool:
+    """Whether a statement is a plain value: what the model takes for the answer, not a program."""
+    if not isinstance(statement, ast.Expr):
+        return False
+    try:
+        ast.literal_eval(statement.value)
+    except (ValueError, TypeError, MemoryError, RecursionError):
+        return isinstance(statement.value, ast.Name | ast.Tuple)
+    return True

@@ -9,7 +9,6 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from fugu_adapters.config import Worker
 from fugu_adapters.engine.providers.anthropic_request import encode
 from fugu_adapters.engine.providers.http import HttpBackend
 from fugu_adapters.engine.providers.sse import SseEvent
@@ -25,7 +24,6 @@ from fugu_adapters.engine.providers.wire import (
     tool_call,
     truncated,
 )
-from fugu_adapters.engine.transport import Transport
 from fugu_adapters.errors import WorkerProtocolError
 from fugu_adapters.types import Delta, FinishReason, Reply, Usage
 
@@ -43,21 +41,6 @@ _FINISH: Mapping[str, FinishReason] = MappingProxyType(
         "refusal": "content_filter",
     }
 )
-
-
-class AnthropicBackend(HttpBackend):
-    """A worker that speaks Messages at ``{base_url}/messages``; ``base_url`` ends in ``/v1``.
-
-    Args:
-        worker: who.
-        transport: shared by all workers of one ``Fugu``.
-        env: where the key is looked up; the process's environment where not given.
-    """
-
-    def __init__(
-        self, worker: Worker, transport: Transport, *, env: Mapping[str, str] | None = None
-    ) -> None:
-        super().__init__(worker, transport, _CODEC, env=env)
 
 
 class _Block(WireModel):
@@ -233,10 +216,16 @@ def _headers(key: SecretStr | None) -> dict[str, str | SecretStr]:
     return version if key is None else {**version, "x-api-key": key}
 
 
-_CODEC = Codec(
-    path="/messages",
-    headers=_headers,
-    encode=encode,
-    decode=decode,
-    decoder=AnthropicDecoder,
-)
+class AnthropicBackend(HttpBackend):
+    """A worker that speaks Messages at ``{base_url}/messages``; ``base_url`` ends in ``/v1``.
+
+    Args as of ``HttpBackend``.
+    """
+
+    codec = Codec(
+        path="/messages",
+        headers=_headers,
+        encode=encode,
+        decode=decode,
+        decoder=AnthropicDecoder,
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from typing import ClassVar
 
 from pydantic import SecretStr
 
@@ -23,26 +24,24 @@ _KEY = re.compile(r"[!-~]{1,4096}")  # visible ASCII: a line end would start a h
 
 
 class HttpBackend:
-    """A worker that is asked over HTTP.
+    """A worker that is asked over HTTP. Subclasses name their wire format.
 
     Args:
         worker: who.
         transport: shared by all workers of one ``Fugu``, which also closes it.
-        codec: its wire format.
         env: where the key is looked up, at each call; the process's environment where not given.
+
+    Attributes:
+        codec: the wire format.
     """
 
+    codec: ClassVar[Codec]
+
     def __init__(
-        self,
-        worker: Worker,
-        transport: Transport,
-        codec: Codec,
-        *,
-        env: Mapping[str, str] | None = None,
+        self, worker: Worker, transport: Transport, *, env: Mapping[str, str] | None = None
     ) -> None:
         self._worker = worker
         self._transport = transport
-        self._codec = codec
         self._env = os.environ if env is None else env
 
     async def call(self, request: Request, *, on_delta: OnDelta | None = None) -> Reply:
@@ -56,28 +55,28 @@ class HttpBackend:
         key = read_key(self._worker, self._env)
         name = self._worker.name
         streaming = on_delta is not None
-        body = to_json(self._codec.encode(request, self._worker, streaming))
+        body = to_json(self.codec.encode(request, self._worker, streaming))
         headers = {
             "content-type": "application/json",
             "accept": "text/event-stream" if streaming else "application/json",
-            **self._codec.headers(key),
+            **self.codec.headers(key),
         }
-        url = f"{self._worker.base_url}{self._codec.path}"
+        url = f"{self._worker.base_url}{self.codec.path}"
         if on_delta is None:
             reply = await self._transport.post(url, headers=headers, body=body, worker=name)
             if reply.status >= 300:
                 raise self._refusal(reply.status, reply.headers, reply.body)
-            return self._codec.decode(reply.body, name)
+            return self.codec.decode(reply.body, name)
         async with self._transport.stream(url, headers=headers, body=body, worker=name) as stream:
             if not stream.ok:
                 raise self._refusal(stream.status, stream.headers, await stream.read())
             if stream.headers.get("content-type", "").startswith("application/json"):
-                return _deliver(self._codec.decode(await stream.read(), name), on_delta)
+                return _deliver(self.codec.decode(await stream.read(), name), on_delta)
             return await self._decode_stream(stream, on_delta)
 
     async def _decode_stream(self, stream: HttpStream, on_delta: OnDelta) -> Reply:
         parser = SseParser(self._worker.name)
-        decoder = self._codec.decoder(self._worker.name)
+        decoder = self.codec.decoder(self._worker.name)
         async for chunk in stream:
             for event in parser.feed(chunk):
                 for delta in decoder.feed(event):

@@ -24,7 +24,6 @@ from fugu_adapters.engine.providers.wire import (
     tool_call,
     truncated,
 )
-from fugu_adapters.engine.transport import Transport
 from fugu_adapters.errors import WorkerProtocolError
 from fugu_adapters.types import Delta, FinishReason, Reply, Request, Usage
 
@@ -38,21 +37,6 @@ _FINISH: Mapping[str, FinishReason] = MappingProxyType(
         "content_filter": "content_filter",
     }
 )
-
-
-class OpenAIBackend(HttpBackend):
-    """A worker that speaks Chat Completions at ``{base_url}/chat/completions``.
-
-    Args:
-        worker: who.
-        transport: shared by all workers of one ``Fugu``.
-        env: where the key is looked up; the process's environment where not given.
-    """
-
-    def __init__(
-        self, worker: Worker, transport: Transport, *, env: Mapping[str, str] | None = None
-    ) -> None:
-        super().__init__(worker, transport, _CODEC, env=env)
 
 
 def encode(request: Request, worker: Worker, stream: bool) -> dict[str, Any]:
@@ -262,10 +246,16 @@ def _headers(key: SecretStr | None) -> dict[str, str | SecretStr]:
     return {} if key is None else {"authorization": SecretStr(f"Bearer {key.get_secret_value()}")}
 
 
-_CODEC = Codec(
-    path="/chat/completions",
-    headers=_headers,
-    encode=encode,
-    decode=decode,
-    decoder=OpenAIDecoder,
-)
+class OpenAIBackend(HttpBackend):
+    """A worker that speaks Chat Completions at ``{base_url}/chat/completions``.
+
+    Args as of ``HttpBackend``.
+    """
+
+    codec = Codec(
+        path="/chat/completions",
+        headers=_headers,
+        encode=encode,
+        decode=decode,
+        decoder=OpenAIDecoder,
+    )

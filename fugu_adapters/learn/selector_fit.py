@@ -1,0 +1,342 @@
+"""Fitting the selector's bundle from outcomes: clusters, abilities, reply lengths, seconds, price prior."""
+
+from __future__ import annotations
+
+import collections
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fugu_adapters.encoders import DEFAULT_ENCODER, Vectors, load_encoder
+from fugu_adapters.errors import InputError
+from fugu_adapters.evaluate.data import Dataset, Facts, read_dataset
+from fugu_adapters.learn.ability import AbilitySettings, fit_ability
+from fugu_adapters.learn.features import Progress, encode_cached
+from fugu_adapters.policies.aliases import ALIASES
+from fugu_adapters.policies.clusters import assign, kmeans
+from fugu_adapters.policies.weights import Bundle, Settings, save_bundle
+
+__all__ = ["FitSettings", "encode_items", "fit_selector", "train"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_MIN_OUTCOMES = 20
+_SIZE = re.compile(
+    r"(?<![a-z0-9.])(\d{1,3}(?:\.\d)?)b(?![a-z0-9])"
+)  # "llama-3.1-8b": 8 billion weights
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FitSettings:
+    """How a bundle is fitted; the defaults were chosen on the dev split (see docs/benchmarks.md).
+
+    Attributes:
+        clusters: K, fewer where there are fewer than eight items for each.
+        areas: groups of clusters that share evidence.
+        balance: an item counts ``(items of its suite) ** -balance`` when clusters are made.
+        reach: quantile of the members' cosines below which a request counts as unlike the cluster.
+        length_prior: outcomes that a worker's general verbosity counts for in each cluster.
+        ability: spreads of the ability model.
+        decision: what the decision is to use.
+    """
+
+    clusters: int = 128
+    areas: int = 24
+    balance: float = 0.5
+    reach: float = 0.01
+    length_prior: float = 5.0
+    ability: AbilitySettings = field(default_factory=AbilitySettings)
+    decision: Settings = field(default_factory=Settings)
+
+
+def train(
+    items: Sequence[Path],
+    outcomes: Sequence[Path],
+    output: Path,
+    *,
+    workers: Path | None = None,
+    encoder: str = DEFAULT_ENCODER,
+    seed: int = 0,
+    fit_splits: Sequence[str] = ("train",),
+    settings: FitSettings | None = None,
+    cache: Path | None = None,
+    command: str | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Bundle:
+    """Read files, fit, and write a bundle.
+
+    Args:
+        items: files of items; see :func:`~fugu_adapters.evaluate.data.read_dataset`.
+        outcomes: files of outcomes.
+        output: folder for the bundle.
+        workers: file of catalogue facts.
+        encoder: id of the encoder.
+        seed: of the clustering; everything else has nothing random.
+        fit_splits: splits of the items whose outcomes are used.
+        settings: how to fit.
+        cache: folder that keeps vectors between fits.
+        command: what rebuilds it, for provenance.
+        metrics: held-out figures to keep with it.
+        progress: told what is being done.
+
+    Raises:
+        ConfigError: where a file cannot be used.
+        InputError: where there is too little to fit.
+    """
+    data = read_dataset(items, outcomes, workers).in_splits(fit_splits)
+    vectors = encode_items(data, encoder, cache=cache, progress=progress)
+    bundle = fit_selector(
+        data, vectors, encoder=encoder, seed=seed, settings=settings, progress=progress,
+        provenance={"command": command, "fit_splits": list(fit_splits)}, metrics=metrics,
+    )  # fmt: skip
+    save_bundle(bundle, output)
+    return bundle
+
+
+def encode_items(
+    data: Dataset, encoder: str, *, cache: Path | None = None, progress: Progress | None = None
+) -> Vectors:
+    """Vectors of the items that have outcomes, zero for the others: float32 ``[items, dim]``."""
+    model = load_encoder(encoder)
+    used = np.unique(data.item)
+    vectors = np.zeros((len(data.prompts), model.dim), dtype=np.float32)
+    texts = [data.prompts[index] for index in used]
+    vectors[used] = encode_cached(model, texts, cache=cache, progress=progress)
+    return vectors
+
+
+def fit_selector(
+    data: Dataset,
+    vectors: Vectors,
+    *,
+    encoder: str,
+    seed: int = 0,
+    settings: FitSettings | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Bundle:
+    """Fit a bundle to every outcome in ``data``.
+
+    Args:
+        data: outcomes, already restricted to the splits to fit on.
+        vectors: of all items, rows of unit length, ``[items, dim]``.
+        encoder: id of the encoder they come from.
+        seed: of the clustering.
+        settings: how to fit.
+        provenance: added to what is recorded of inputs and settings.
+        metrics: held-out figures to keep with the bundle.
+        progress: told what is being done.
+
+    Raises:
+        InputError: where there are fewer than 20 outcomes.
+    """
+    settings = settings or FitSettings()
+    say = progress or (lambda _what, _done, _total: None)
+    started = time.monotonic()
+    if len(data.item) < _MIN_OUTCOMES:
+        raise InputError(
+            f"expected at least {_MIN_OUTCOMES} outcomes to fit on, got {len(data.item)}; "
+            "profile the workers on more items, or fit on more splits"
+        )
+    used = np.unique(data.item)
+    say("clustering", 0, 3)
+    centroids, members, area = _clusters(data, vectors, used, seed, settings)
+    cluster = np.full(len(data.prompts), -1, dtype=np.int64)
+    cluster[used] = members
+    facts = [data.facts.get(name, Facts()) for name in data.workers]
+    say("abilities", 1, 3)
+    ability = fit_ability(
+        worker=data.worker, item=data.item, score=data.score, weight=data.weight,
+        cluster=cluster, area=area, traits=_traits(data.workers, facts), settings=settings.ability,
+    )  # fmt: skip
+    say("lengths", 2, 3)
+    crowd, tier = _price_prior(ability.p, ability.count, facts)
+    cosine = np.einsum("nd,nd->n", vectors[used], centroids[members])
+    bundle = Bundle(
+        encoder=encoder,
+        profiles=data.workers,
+        aliases={alias: name for alias, name in ALIASES.items() if name in data.workers},
+        labels=_labels(data, used, members, len(centroids)),
+        settings=settings.decision,
+        centroids=centroids,
+        area=area.astype(np.float32),
+        mass=(np.bincount(members, minlength=len(centroids)) / len(used)).astype(np.float32),
+        reach=_quantiles(cosine, members, len(centroids), settings.reach),
+        p=ability.p.astype(np.float32),
+        sd=ability.sd.astype(np.float32),
+        count=np.minimum(ability.count, 65_535).astype(np.float32),
+        log_tokens=_log_tokens(data, cluster, len(centroids), facts, settings.length_prior),
+        seconds=_seconds(data, cluster, len(centroids), settings.length_prior),
+        crowd=crowd,
+        tier=tier,
+        provenance={**_provenance(data, used, seed, settings), **(provenance or {})},
+        metrics=metrics or {},
+    )
+    say(f"fitted in {time.monotonic() - started:.1f} s", 3, 3)
+    return bundle
+
+
+def _clusters(
+    data: Dataset, vectors: Vectors, used: Ints, seed: int, settings: FitSettings
+) -> tuple[Vectors, Ints, Ints]:
+    """Centroids ``[K, D]``, cluster of each used item, and area of each cluster ``[K]``."""
+    _, suite = np.unique([data.suites[index] for index in used], return_inverse=True)
+    weight = (np.bincount(suite)[suite] ** -settings.balance).astype(np.float32)
+    k = max(1, min(settings.clusters, len(used) // 8))
+    centroids = kmeans(vectors[used], k, seed=seed, weight=weight)
+    members = assign(vectors[used], centroids)
+    present, members = np.unique(members, return_inverse=True)  # equal prompts can leave one empty
+    centroids = centroids[present]
+    size = np.bincount(members, weights=weight).astype(np.float32)
+    groups = kmeans(centroids, min(settings.areas, len(centroids)), seed=seed, weight=size)
+    _, area = np.unique(assign(centroids, groups), return_inverse=True)
+    return centroids, members, area
+
+
+def _traits(workers: Sequence[str], facts: Sequence[Facts]) -> Floats:
+    """Log price, age, log size by name, hidden reasoning: standardised, 0 where unknown, ``[W, 4]``."""
+    sizes = [_SIZE.search(name) for name in workers]
+    raw = np.array(
+        [
+            [
+                np.nan if not fact.price_out else np.log10(fact.price_out),
+                np.nan if fact.released is None else fact.released,
+                np.nan if size is None else np.log10(float(size[1])),
+                float(fact.hidden_reasoning),
+            ]
+            for fact, size in zip(facts, sizes, strict=True)
+        ]
+    )
+    known = np.isfinite(raw)
+    filled = np.where(known, raw, 0.0)
+    size = np.maximum(known.sum(axis=0), 1)
+    mean = filled.sum(axis=0) / size
+    spread = np.sqrt(np.where(known, (filled - mean) ** 2, 0.0).sum(axis=0) / size)
+    return np.where(known, (filled - mean) / np.maximum(spread, 1e-6), 0.0)
+
+
+def _quantiles(cosine: NDArray[np.float32], members: Ints, k: int, q: float) -> NDArray[np.float32]:
+    value = [np.quantile(cosine[members == c], q) for c in range(k)]
+    return np.maximum(value, 1e-3).astype(np.float32)
+
+
+def _labels(data: Dataset, used: Ints, members: Ints, k: int) -> tuple[str, ...]:
+    """The one or two commonest subdomains of each cluster, its domain where there are too many."""
+    counts: list[collections.Counter[str]] = [collections.Counter() for _ in range(k)]
+    domains: list[collections.Counter[str]] = [collections.Counter() for _ in range(k)]
+    for index, c in zip(used, members, strict=True):
+        counts[c][data.subdomains[index] or data.domains[index] or data.suites[index]] += 1
+        domains[c][data.domains[index] or data.suites[index]] += 1
+    labels = []
+    for count, domain in zip(counts, domains, strict=True):
+        top, total = count.most_common(2), count.total()
+        if top[0][1] >= 0.6 * total:
+            labels.append(top[0][0])
+        elif sum(n for _, n in top) >= 0.6 * total:
+            labels.append(f"{top[0][0]} or {top[1][0]}")
+        else:
+            labels.append(domain.most_common(1)[0][0])
+    return tuple(labels)
+
+
+def _log_tokens(
+    data: Dataset, cluster: Ints, k: int, facts: Sequence[Facts], prior: float
+) -> NDArray[np.float32]:
+    """Logarithm of the expected reply tokens, ``[W, K]``.
+
+    ``log tokens = verbosity of the worker + length of the cluster's answers``, each cell shrunk towards
+    that sum, plus half the worker's residual variance (the mean of a log-normal). Workers that reason out
+    of sight and were never counted are taken to be as verbose as those that were, others as the median.
+    """
+    workers = len(data.workers)
+    keep = np.isfinite(data.output_tokens) & (data.output_tokens > 0)
+    cell = data.worker[keep] * k + cluster[data.item[keep]]
+    logs = np.log(data.output_tokens[keep])
+    total = np.bincount(cell, weights=logs, minlength=workers * k).reshape(workers, k)
+    count = np.bincount(cell, minlength=workers * k).reshape(workers, k).astype(np.float64)
+    if not len(cell):
+        return np.full((workers, k), np.log(300.0), dtype=np.float32)
+    length = np.full(k, total.sum() / count.sum())
+    verbosity = np.zeros(workers)
+    for _ in range(20):  # lengths first: what only agents did is long because of the task
+        pull = prior * length.mean()
+        length = ((total - count * verbosity[:, None]).sum(axis=0) + pull) / (
+            count.sum(axis=0) + prior
+        )
+        verbosity = (total - count * length).sum(axis=1) / (count.sum(axis=1) + prior)
+    counted = count.sum(axis=1) > 0
+    hidden = np.array([fact.hidden_reasoning for fact in facts])
+    usual = float(np.median(verbosity[counted]))
+    high = verbosity[counted & hidden] if (counted & hidden).any() else verbosity[counted]
+    verbosity[~counted] = usual
+    verbosity[~counted & hidden] = max(
+        usual, float(np.quantile(high, 0.5 if len(high) < workers else 0.9))
+    )
+    base = verbosity[:, None] + length
+    mean = base + (total - count * base) / (count + prior)
+    residual = (logs - mean.ravel()[cell]) ** 2
+    variance = np.bincount(cell // k, weights=residual, minlength=workers)
+    variance = (variance + prior * residual.mean()) / (count.sum(axis=1) + prior)
+    return np.clip(mean + 0.5 * variance[:, None], 0.0, 11.0).astype(np.float32)
+
+
+def _seconds(data: Dataset, cluster: Ints, k: int, prior: float) -> NDArray[np.float32]:
+    """Expected seconds, cells shrunk to the worker's mean, -1 for workers never timed, ``[W, K]``."""
+    workers = len(data.workers)
+    keep = np.isfinite(data.latency_s)
+    cell = data.worker[keep] * k + cluster[data.item[keep]]
+    total = np.bincount(cell, weights=data.latency_s[keep], minlength=workers * k).reshape(
+        workers, k
+    )
+    count = np.bincount(cell, minlength=workers * k).reshape(workers, k)
+    timed = count.sum(axis=1, keepdims=True)
+    mean = total.sum(axis=1, keepdims=True) / np.maximum(timed, 1)
+    value = (total + prior * mean) / (count + prior)
+    return np.where(timed > 0, value, -1.0).astype(np.float32)
+
+
+def _price_prior(
+    p: Floats, count: Floats, facts: Sequence[Facts]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What the list price alone says: the average worker's logit by cluster, and a line over price."""
+    logit = np.log(np.clip(p, 0.005, 0.995) / np.clip(1 - p, 0.005, 0.995))
+    crowd = logit.mean(axis=0)
+    offset = (logit - crowd).mean(axis=1)
+    prices = np.array([fact.price_out or np.nan for fact in facts], dtype=np.float64)
+    known = np.isfinite(prices) & (count.sum(axis=1) >= _MIN_OUTCOMES)
+    slope, centre = 0.0, 0.0
+    if known.sum() >= 10:
+        x = np.log10(prices[known])
+        centre = float(x.mean())
+        slope = max(
+            0.0, float(((x - centre) * offset[known]).sum() / max(((x - centre) ** 2).sum(), 1e-9))
+        )
+        residual = offset[known] - offset[known].mean() - slope * (x - centre)
+        intercept = float(offset[known].mean())
+    else:
+        residual, intercept = offset - offset.mean(), float(offset.mean())
+    spread = max(0.5, float(residual.std()))
+    tier = np.array([intercept, slope, spread, centre], dtype=np.float32)
+    return crowd.astype(np.float32), tier
+
+
+def _provenance(data: Dataset, used: Ints, seed: int, settings: FitSettings) -> dict[str, Any]:
+    suites = collections.Counter(data.suites[index] for index in used)
+    return {
+        "inputs": [asdict(source) for source in data.sources],
+        "items": dict(sorted(suites.items())),
+        "outcomes": len(data.item),
+        "seed": seed,
+        "settings": asdict(settings),
+        "versions": {name: version(name) for name in ("fugu-adapters", "numpy")},
+    }

@@ -1,0 +1,290 @@
+"""The run store: one synchronous object, safe to call from several threads and processes.
+
+Asynchronous code calls it through ``asyncio.to_thread``. Requests hold no keys, so none are stored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from fugu_adapters.errors import ConfigError, InputError
+from fugu_adapters.store.records import JudgedRun, RunRecord
+from fugu_adapters.types import Outcome
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL, Connection, Engine
+
+    from fugu_adapters.pool import Pool
+
+__all__ = ["Store"]
+
+_Records: TypeAlias = list[RunRecord]  # inside the class, ``list`` is a method
+_Judged: TypeAlias = list[JudgedRun]
+_Rows: TypeAlias = list[Mapping[str, Any]]
+
+_BUSY_SECONDS = 10.0  # how long a writer waits for another one
+_SHORTEST_PREFIX = 6
+
+
+class Store:
+    """Runs, their calls and feedback.
+
+    The database is opened, and a SQLite file made (readable by its owner only), on the first write or
+    by ``open``. A closed store opens again when it is used.
+
+    Args:
+        url: SQLAlchemy URL, or a path. Where not given: ``FUGU_STORE``, or ``fugu.db`` in the user's
+            data folder.
+        keep_text: whether prompts, answers and tool arguments are kept; otherwise only their sizes.
+
+    Raises:
+        ConfigError: where the address cannot be understood.
+    """
+
+    def __init__(self, url: str | None = None, *, keep_text: bool = True) -> None:
+        self.keep_text = keep_text
+        self._url_text = url or os.environ.get("FUGU_STORE") or _default_path()
+        self._engine: Engine | None = None
+        self._lock = threading.Lock()
+
+    @classmethod
+    def of_pool(cls, pool: Pool) -> Store:
+        """The store that the pool's ``[store]`` table asks for."""
+        return cls(pool.store.url, keep_text=pool.store.text)
+
+    def open(self) -> None:
+        """Connect and create what is missing, to find trouble before money is spent.
+
+        Raises:
+            ConfigError: where the database cannot be opened, or a newer version made it.
+        """
+        with self._begin():
+            pass
+
+    def close(self) -> None:
+        """Let go of the database."""
+        with self._lock:
+            engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.dispose()
+
+    def record(self, record: RunRecord) -> None:
+        """Keep one run and its calls, all or nothing.
+
+        Raises:
+            InputError: where the run is recorded already.
+            ConfigError: where the database cannot be written.
+        """
+        from sqlalchemy import insert
+
+        from fugu_adapters.store import models, rows
+
+        with self._begin() as connection:
+            connection.execute(insert(models.runs), [rows.run_row(record, self.keep_text)])
+            calls = rows.attempt_rows(record, self.keep_text)
+            if calls:
+                connection.execute(insert(models.attempts), calls)
+
+    def get(self, run_id: str) -> RunRecord:
+        """The run with this id, or the only one whose id begins so (at least 6 characters).
+
+        Raises:
+            InputError: where there is no such run, or there are several.
+        """
+        from sqlalchemy import select
+
+        from fugu_adapters.store import models
+
+        with self._read() as connection:
+            full = self._resolve(connection, run_id)
+            query = select(models.runs).where(models.runs.c.run_id == full)
+            return self._records(connection, query)[0]
+
+    def last(self) -> RunRecord | None:
+        """The run that was recorded last, or ``None``."""
+        return next(iter(self.list(1)), None)
+
+    def list(self, limit: int = 20) -> _Records:
+        """Up to ``limit`` runs, the newest first."""
+        from sqlalchemy import select
+
+        from fugu_adapters.store import models
+
+        with self._read() as connection:
+            if connection is None:
+                return []
+            query = select(models.runs).order_by(models.runs.c.seq.desc()).limit(max(0, limit))
+            return self._records(connection, query)
+
+    def add_feedback(self, run_id: str, score: float, comment: str | None = None) -> None:
+        """Keep how good an answer was. Of several scores for a run the newest counts.
+
+        Args:
+            run_id: the run, or the unambiguous beginning of its id.
+            score: 0 (wrong) to 1 (right).
+            comment: anything worth keeping.
+
+        Raises:
+            InputError: where the run is unknown or the score out of range.
+        """
+        if isinstance(score, str) or not math.isfinite(score) or not 0 <= score <= 1:
+            raise InputError(
+                f"score: expected a number from 0 (wrong) to 1 (right), got {score!r:.40}"
+            )
+        from sqlalchemy import insert
+
+        from fugu_adapters.store import models
+
+        with self._read() as connection:
+            full = self._resolve(connection, run_id)
+        row = {
+            "run_id": full,
+            "created_at": datetime.now(UTC),
+            "score": float(score),
+            "comment": comment,
+        }
+        with self._begin() as connection:
+            connection.execute(insert(models.feedback), [row])
+
+    def outcomes(self) -> _Judged:
+        """Scored runs whose request was kept, in the order of recording."""
+        from sqlalchemy import select
+
+        from fugu_adapters.store import models
+
+        with self._read() as connection:
+            if connection is None:
+                return []
+            scores = select(models.feedback.c.run_id, models.feedback.c.score).order_by(
+                models.feedback.c.id
+            )
+            newest = {row.run_id: row.score for row in connection.execute(scores)}
+            judged = select(models.feedback.c.run_id)
+            query = select(models.runs).where(models.runs.c.run_id.in_(judged))
+            records = self._records(connection, query.order_by(models.runs.c.seq))
+        found = [_judge(record, newest[record.run_id]) for record in records]
+        return [run for run in found if run is not None]
+
+    def _records(self, connection: Connection, query: Any) -> _Records:
+        from sqlalchemy import select
+
+        from fugu_adapters.store import models, rows
+
+        runs = [dict(row) for row in connection.execute(query).mappings()]
+        ids = [row["run_id"] for row in runs]
+        calls: dict[str, _Rows] = {run_id: [] for run_id in ids}
+        wanted = select(models.attempts).where(models.attempts.c.run_id.in_(ids))
+        for row in connection.execute(wanted.order_by(models.attempts.c.n)).mappings():
+            calls[row["run_id"]].append(dict(row))
+        return [rows.run_record(row, calls[row["run_id"]]) for row in runs]
+
+    def _resolve(self, connection: Connection | None, run_id: str) -> str:
+        """The full id for an id or a prefix."""
+        from sqlalchemy import select
+
+        from fugu_adapters.store import models
+
+        column, found = models.runs.c.run_id, []
+        if connection is not None:
+            if connection.scalar(select(column).where(column == run_id)) is not None:
+                return run_id
+            if len(run_id) >= _SHORTEST_PREFIX:
+                like = select(column).where(column.startswith(run_id, autoescape=True))
+                found = list(connection.scalars(like.order_by(column).limit(3)))
+        if len(found) == 1:
+            return str(found[0])
+        if found:
+            raise InputError(
+                f"run {run_id!r}: several begin so: {', '.join(found)}; give more of it"
+            )
+        raise InputError(
+            f"no run {run_id!r} in {self}; give its id or at least its first {_SHORTEST_PREFIX} "
+            "characters, as `fugu runs` lists them"
+        )
+
+    @contextlib.contextmanager
+    def _read(self) -> Iterator[Any]:
+        """A connection for reading, or ``None`` where nothing was ever written to the file."""
+        if self._engine is None and self._is_absent():
+            yield None
+        else:
+            with self._begin() as connection:
+                yield connection
+
+    @contextlib.contextmanager
+    def _begin(self) -> Iterator[Connection]:
+        """One transaction; what goes wrong in the database is told as a ``ConfigError``."""
+        from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+        try:
+            with self._opened().begin() as connection:
+                yield connection
+        except IntegrityError:
+            raise InputError(f"{self}: that run is recorded already, or is gone") from None
+        except SQLAlchemyError as error:
+            raise self._problem(error) from None
+
+    def _opened(self) -> Engine:
+        from fugu_adapters.store.database import open_database
+
+        with self._lock:
+            if self._engine is None:
+                self._engine = open_database(self._url(), busy_seconds=_BUSY_SECONDS)
+            return self._engine
+
+    def _url(self) -> URL:
+        from fugu_adapters.store.database import parse_url
+
+        return parse_url(self._url_text)
+
+    def _is_absent(self) -> bool:
+        url = self._url()
+        return url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists()
+
+    def _problem(self, error: Exception) -> ConfigError:
+        """The error without the statement's parameters, which hold prompts."""
+        from fugu_adapters.store.database import reason
+
+        return ConfigError(
+            f"{self}: the run store cannot be used ({reason(error)}). Check that it exists, is "
+            "writable and has room, or set FUGU_STORE to another path or URL"
+        )
+
+    def __repr__(self) -> str:
+        return self._url().render_as_string(hide_password=True)
+
+
+def _default_path() -> str:
+    import platformdirs
+
+    return str(platformdirs.user_data_path("fugu-adapters") / "fugu.db")
+
+
+def _judge(record: RunRecord, score: float) -> JudgedRun | None:
+    if record.request is None or record.worker is None:
+        return None
+    calls = [call for call in record.attempts if call.ok and call.worker == record.worker]
+    call = calls[-1] if calls else None
+    usage = (call and call.usage) or record.usage
+    return JudgedRun(
+        run_id=record.run_id,
+        request=record.request,
+        outcome=Outcome(
+            suite="feedback",
+            item_id=record.run_id,
+            worker=record.worker,
+            score=score,
+            input_tokens=usage.input_tokens if usage else None,
+            output_tokens=usage.output_tokens if usage else None,
+            latency_s=call.latency_s if call else record.seconds,
+            cost_usd=call.cost_usd if call else record.cost_usd,
+            answer=record.text,
+        ),
+    )

@@ -1,0 +1,60 @@
+"""The README's examples are run as they stand."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from fugu_adapters import Pool
+from fugu_adapters.workers.local_models import locate
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+BLOCKS = re.findall(r"<!-- test: (\w+) -->\n```(\w+)\n(.*?)```", README, re.DOTALL)
+
+
+def _run(code: str) -> None:
+    exec(compile(code, "README.md", "exec"), {"__name__": "readme"})  # noqa: S102  our own text
+
+
+def test_every_python_and_toml_example_is_tested() -> None:
+    """No example escapes."""
+    fences = re.findall(r"^```(python|toml)$", README, re.MULTILINE)
+    assert len(fences) == len(BLOCKS) == 3
+
+
+@pytest.mark.parametrize("code", [code for kind, _, code in BLOCKS if kind == "run"])
+def test_examples_without_models_run(code: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """They print what they say."""
+    _run(code)
+    printed = capsys.readouterr().out.split("\n")
+    assert printed[0] == "decision shout"
+    assert "result shout" in printed
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("code", [code for kind, _, code in BLOCKS if kind == "embedded"])
+def test_examples_with_local_models_run(code: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first example answers its question with a real model, for nothing."""
+    if locate("qwen2.5-coder-0.5b") is None:
+        pytest.skip("weights are not here; `fugu pull` fetches them")
+    _run(code)
+    assert "Lisbon" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", [text for kind, _, text in BLOCKS if kind == "toml"])
+def test_the_configuration_example_validates(text: str) -> None:
+    """It parses, and the catalogue knows the hosted model's price."""
+    pool = Pool.from_dict(tomllib.loads(text))
+    assert pool["sonnet"].price is not None
+    assert pool["llama"].price is not None
+
+
+def test_every_promise_names_a_test_that_exists() -> None:
+    """The guarantees table links real files."""
+    paths = re.findall(r"`(tests/[\w/.]+)`", README)
+    assert len(paths) >= 8
+    assert [path for path in paths if not (ROOT / path).exists()] == []
