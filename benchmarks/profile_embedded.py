@@ -28,7 +28,7 @@ SHORT = {
 
 def request_for(item: Item) -> Request:
     """A short bound on replies: these models either know soon or ramble."""
-    bound = 64 if item.domain in SHORT else 200
+    bound = 48 if item.domain in SHORT else 160
     message = {"role": "user", "content": item.prompt}
     return Request(messages=(message,), temperature=0.0, max_output_tokens=bound)
 

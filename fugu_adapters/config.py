@@ -6,7 +6,7 @@ import difflib
 import tomllib
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -42,7 +42,22 @@ _FREE_APIS = ("embedded", "replay")
 _MAY_HOLD_SECRETS = frozenset({"base_url", "api_key_env", "url"})
 
 
-class _Strict(BaseModel):
+if TYPE_CHECKING:
+    _Meta = type
+else:
+
+    class _Meta(type(BaseModel)):
+        """Makes mistakes in code our own errors too. Files are validated whole and do not pass here."""
+
+        def __call__(cls, *args: Any, **data: Any) -> Any:
+            try:
+                return super().__call__(*args, **data)
+            except ValidationError as error:
+                told = [f"{cls.__name__}: {_explain(each, {}, cls)}" for each in error.errors()]
+                raise ConfigError("\n".join(told)) from None
+
+
+class _Strict(BaseModel, metaclass=_Meta):
     model_config = ConfigDict(
         extra="forbid", frozen=True, arbitrary_types_allowed=True, hide_input_in_errors=True
     )
@@ -295,13 +310,13 @@ _TABLES: dict[str, type[BaseModel]] = {
 }
 
 
-def _explain(problem: Any, data: Mapping[str, Any]) -> str:
+def _explain(problem: Any, data: Mapping[str, Any], root: type[BaseModel] | None = None) -> str:
     """One line for one validation problem: the key as written in the file, and the remedy."""
     where = _dotted(problem["loc"], data)
     if problem["type"] == "extra_forbidden":
         key = str(problem["loc"][-1])
         table = [part for part in problem["loc"][:-1] if isinstance(part, str)]
-        known = list((_TABLES[table[-1]] if table else Config).model_fields)
+        known = list((_TABLES[table[-1]] if table else root or Config).model_fields)
         near = [repr(name) for name in difflib.get_close_matches(key, known, n=2, cutoff=0.6)]
         hint = f"did you mean {' or '.join(near)}?" if near else f"known keys: {', '.join(known)}"
         return f"{where}: unknown key; {hint}"

@@ -210,6 +210,25 @@ class Fugu:
             task.cancel()
             await asyncio.wait({task})
 
+    async def acall(self, worker: Worker, request: Request) -> Reply:
+        """Ask one worker of the pool, without choosing and without recording: for measurements.
+
+        The engine's care holds: retries, breaker, deadline and caps of ``limits``.
+
+        Raises:
+            WorkerError: no usable reply.
+            LimitExceeded: a cap was reached.
+        """
+        run = Run(
+            run_id=uuid.uuid4().hex,
+            request=request,
+            limits=self.limits,
+            effort=self.effort,
+            emit=self._notify,
+        )
+        _, reply = await answer(run, [worker], caller=self._caller, backend_of=self._backend)
+        return reply
+
     def _notify(self, event: Event) -> None:
         if self._on_event is not None:
             self._on_event(event)

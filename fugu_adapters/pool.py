@@ -104,7 +104,10 @@ class Pool:
         """
         from fugu_adapters.workers.embedded import embedded_workers
 
-        return cls(embedded_workers())
+        workers = embedded_workers()
+        if not workers:
+            raise ConfigError("no local model's weights are here; `fugu pull` fetches them")
+        return cls(workers)
 
     @classmethod
     def _from_config(cls, config: Config) -> Pool:

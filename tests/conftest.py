@@ -16,6 +16,7 @@ _KEYS = (
     "OLLAMA_HOST",
     "FUGU_LOCAL_URL",
     "FUGU_CONFIG",
+    "FUGU_LOCAL_MODEL",
 )
 
 

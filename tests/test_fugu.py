@@ -25,7 +25,7 @@ from fugu_adapters import (
 )
 from fugu_adapters.config import Price
 from fugu_adapters.store import Store
-from fugu_adapters.testing import ScriptedWorker
+from fugu_adapters.testing.scripted import ScriptedWorker
 from fugu_adapters.types import ToolCall, to_plain
 
 FREE = Price(input=0, output=0)

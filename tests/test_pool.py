@@ -8,6 +8,7 @@ from fugu_adapters.config import Price, StoreConfig, Worker
 from fugu_adapters.errors import ConfigError, InputError
 from fugu_adapters.pool import Pool
 from fugu_adapters.types import Request
+from fugu_adapters.workers.local_models import MODELS
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {}}}
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
@@ -208,3 +209,23 @@ def test_nobody_left_says_why_for_each():
     assert "b has a window of 10 tokens" in said
     assert "c is opted out by the request (x)" in said
     assert "fugu.toml" in said
+
+
+def test_workers_that_cannot_be_reached_from_here_are_left_out():
+    """Without its key a worker is not asked, and does not keep a doubtful one from being tried."""
+    pool = Pool([worker("a", tools=True), worker("b")])
+    reasons = pool.eligibility(ask(tools=(TOOL,)), unready={"a": "needs the variable K"})
+    assert reasons == {"a": "needs the variable K", "b": None}
+
+
+def test_the_embedded_pool_holds_the_models_that_are_here(monkeypatch, tmp_path):
+    """Workers follow the weights on disk; without any the error says how to get them."""
+    monkeypatch.setenv("FUGU_WEIGHTS_DIR", str(tmp_path))
+    with pytest.raises(ConfigError, match="fugu pull"):
+        Pool.embedded()
+    model = next(iter(MODELS.values()))
+    with (tmp_path / model.file).open("wb") as file:
+        file.truncate(model.size)  # no disk is used
+    pool = Pool.embedded()
+    assert {w.model for w in pool} == {model.name}
+    assert all(w.known_price.cost(1_000, 1_000) == 0 for w in pool)

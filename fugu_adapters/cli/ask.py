@@ -23,7 +23,7 @@ from fugu_adapters.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from fugu_adapters.fugu import Fugu
+    from fugu_adapters.fugu import Fugu, RunOptions
     from fugu_adapters.types import Decision, Result
 
 __all__ = ["ask"]
@@ -54,9 +54,9 @@ def ask(
     messages = [{"role": "user", "content": question}]
     if system:
         messages.insert(0, {"role": "system", "content": system})
-    options = {
+    options: RunOptions = {
         "model": model,
-        "effort": effort,
+        "effort": effort,  # type: ignore[typeddict-item]  # checked there, with a better message
         "exclude": exclude or (),
         "limits": Limits(usd=usd, seconds=deadline),
     }
@@ -68,7 +68,7 @@ def ask(
         asyncio.run(_stream(fugu, messages, options))
 
 
-async def _stream(fugu: Fugu, messages: Any, options: Any) -> None:
+async def _stream(fugu: Fugu, messages: list[dict[str, str]], options: RunOptions) -> None:
     """Print the answer as it comes, and who gave it and why around it."""
     try:
         async for event in fugu.astream(messages, **options):

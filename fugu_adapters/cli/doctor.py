@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import platform
 import sys
 from collections.abc import Iterator
@@ -151,10 +152,10 @@ def _check_workers(pool: Pool, *, connect: bool) -> Iterator[Check]:
 def _check_endpoint(worker: Worker) -> Check:
     """Whether the endpoint answers, takes the key, and has the model."""
     from fugu_adapters.cli.init import fetch_models
-    from fugu_adapters.engine.providers.http import auth_headers
+    from fugu_adapters.engine.providers import auth_headers
 
     try:
-        headers = auth_headers(worker)
+        headers = auth_headers(worker, os.environ)
         models = asyncio.run(fetch_models(worker.base_url or "", headers, seconds=10.0))
     except FuguError as error:
         return Check(
@@ -175,13 +176,14 @@ def _check_endpoint(worker: Worker) -> Check:
 
 def _print_checks(checks: list[Check]) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     styles = {"ok": "green", "note": "yellow", "fail": "bold red"}
     table = Table(box=None, pad_edge=False, show_header=False)
-    for _ in range(4):
-        table.add_column(overflow="fold")
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for check in checks:
-        table.add_row(
-            f"[{styles[check.state]}]{check.state}[/]", check.name, check.found, check.remedy
-        )
+        told = f"{check.found}: {check.remedy}" if check.remedy else check.found
+        table.add_row(Text(check.state, styles[check.state]), Text(check.name), Text(told))
     stdout().print(table)

@@ -63,7 +63,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
         ("can", "left"),
         ("status", "left"),
     ):
-        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]  # literals
+        table.add_column(name, justify=justify, no_wrap=name == "worker", overflow="fold")  # type: ignore[arg-type]  # literals
     for row in rows:
         able = [can for can in ("tools", "images", "json_schema") if row[can]]
         table.add_row(
@@ -80,7 +80,8 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     out = stdout()
     out.print(table)
     out.print(
-        "ability: expected share of right answers over the requests the selector was trained on",
+        "ability: expected share of right answers over the mix of requests that the selector was "
+        "trained on",
         style="dim",
     )
 

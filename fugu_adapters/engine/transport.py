@@ -17,7 +17,6 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import MappingProxyType
 from typing import Literal
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
 
 import httpx
 from pydantic import SecretStr
@@ -208,9 +207,9 @@ class Transport:
         self._timeout = httpx.Timeout(None, connect=connect_timeout)
         self._idle_timeout = idle_timeout
         self._ssl_context = ssl_context
-        self._clients: WeakKeyDictionary[
+        self._clients: dict[
             asyncio.AbstractEventLoop, tuple[AsyncGenerator[httpx.AsyncClient], httpx.AsyncClient]
-        ] = WeakKeyDictionary()
+        ] = {}  # weak keys would not help: an open connection refers to its loop
 
     async def post(
         self,
@@ -290,6 +289,9 @@ class Transport:
         loop = asyncio.get_running_loop()
         held = self._clients.get(loop)
         if held is None:
+            for other in list(self._clients):
+                if other.is_closed():  # by hand, without ending its async generators
+                    self._clients.pop(other, None)
             lifespan = self._lifespan(loop)
             # Storing comes before any other task can run: the generator awaits nothing on its way in.
             held = self._clients[loop] = (lifespan, await anext(lifespan))

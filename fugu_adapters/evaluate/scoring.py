@@ -34,6 +34,13 @@ __all__ = [
     "score_text",
 ]
 
+_RELATIVES = frozenset(
+    f"{step}{base}{law}"
+    for base in ("mother", "father", "son", "daughter", "sister", "brother")
+    for step in ("", "grand", "step-")
+    for law in ("", "-in-law")
+) | {"wife", "husband", "aunt", "uncle", "niece", "nephew", "cousin", "granddaughter"}
+
 PREFIX_GYM = "gym-"
 """Domains that reasoning-gym verifies, followed by the name of its dataset."""
 
@@ -225,11 +232,14 @@ def _scorer_for(answer: str) -> Scorer:
 
 
 def _score_gym(item: Item, reply: str) -> float:
-    """The score that the dataset's own verifier gives to the answer found in the reply."""
+    """Whether the dataset's own verifier gives full marks to the answer found in the reply.
+
+    Its partial marks reward fragments: ``1`` would earn a third of them within ``617``.
+    """
     name = item.domain.removeprefix(PREFIX_GYM)
     dataset = load_gym(name, seed=0, size=1)
     found = _gym_answer(reply, item.answer)
-    return min(1.0, max(0.0, float(dataset.score_answer(found, {"answer": item.answer}))))
+    return float(dataset.score_answer(found, {"answer": item.answer}) >= 1.0)
 
 
 def _gym_answer(reply: str, answer: str) -> str:
@@ -243,8 +253,9 @@ def _gym_answer(reply: str, answer: str) -> str:
         return ", ".join(_WORD.findall(lines[-1])[-wanted:])
     if answer in ("Yes", "No"):
         return next((w.title() for w in _WORD.findall(reply) if w.title() in ("Yes", "No")), "")
-    words = _WORD.findall(reply)
-    return words[-1].lower() if words else ""
+    words = [word.lower() for word in _WORD.findall(reply)]
+    named = [word for word in words if word in _RELATIVES] if answer in _RELATIVES else words
+    return named[-1] if named else ""
 
 
 def load_gym(name: str, *, seed: int, size: int) -> Any:

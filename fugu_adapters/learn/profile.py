@@ -21,18 +21,17 @@ from typing import TextIO, TypeAlias
 import numpy as np
 
 from fugu_adapters.config import Worker
-from fugu_adapters.errors import ConfigError, WorkerError
+from fugu_adapters.errors import ConfigError, LimitExceeded, WorkerError
+from fugu_adapters.learn.headroom import Headroom, measure_headroom
 from fugu_adapters.messages import estimate_tokens
 from fugu_adapters.types import Item, Outcome, Reply, Request, to_plain
 
 __all__ = [
-    "Headroom",
     "OnProgress",
     "ProfileLimits",
     "Progress",
     "Summary",
     "WorkerSummary",
-    "measure_headroom",
     "profile",
     "read_outcomes",
     "request_for",
@@ -41,10 +40,8 @@ __all__ = [
 Call: TypeAlias = Callable[[Worker, Request], Awaitable[Reply]]
 Score: TypeAlias = Callable[[Item, str], Awaitable[float]]
 
-_NEGLIGIBLE = 0.01  # a gain of one point in a hundred is within what wording changes do
 _GIVE_UP = 5  # failures in a row after which a worker is left out
 _KEPT_CHARS = 400  # of each reply
-_RESAMPLES = 2_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,29 +100,6 @@ class WorkerSummary:
     latency_s: float | None
     errors: int
     left_out: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Headroom:
-    """What choosing per item could gain over always asking one worker.
-
-    Attributes:
-        items: those that every worker has answered.
-        best: the best single worker.
-        best_score: its mean score.
-        oracle_score: mean of the best score on each item: no chooser can do better.
-        gain: their difference.
-        interval: 90 % bootstrap interval of the difference over items.
-        statement: one sentence for people.
-    """
-
-    items: int
-    best: str
-    best_score: float
-    oracle_score: float
-    gain: float
-    interval: tuple[float, float]
-    statement: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -211,6 +185,7 @@ class _Run:
         self._call, self._score, self._build = call, score, build_request
         self._limits, self._on_progress = limits, on_progress
         self._started = time.monotonic()
+        self._wanted = {(w.profile_name, i.suite, i.item_id) for i in items for w in workers}
         self._done: set[tuple[str, str, str]] = set()
         self._calls = 0
         self._spent = self._reserved = 0.0
@@ -273,7 +248,12 @@ class _Run:
         name, began = worker.profile_name, time.perf_counter()
         try:
             reply = await self._call(worker, request)
-        except WorkerError as error:
+        except ConfigError as error:  # no key, no weights: the other workers can still be asked
+            self._errors[name] += 1
+            self._left_out[name] = str(error)
+            self._report(name, None)
+            return
+        except (WorkerError, LimitExceeded) as error:
             self._errors[name] += 1
             self._in_a_row[name] += 1
             if self._in_a_row[name] >= _GIVE_UP:
@@ -312,9 +292,8 @@ class _Run:
 
     def summary(self, outcomes: Sequence[Outcome]) -> Summary:
         """Everything known of these workers on these items."""
-        keys = {(item.suite, item.item_id) for item in self._items}
         names = list(dict.fromkeys(worker.profile_name for worker in self._workers))
-        mine = [o for o in outcomes if o.worker in names and (o.suite, o.item_id) in keys]
+        mine = [o for o in outcomes if (o.worker, o.suite, o.item_id) in self._wanted]
         rows = [self._row(name, [o for o in mine if o.worker == name]) for name in names]
         rows.sort(key=lambda row: -1.0 if row.score is None else row.score, reverse=True)
         return Summary(
@@ -347,53 +326,13 @@ def _cost(worker: Worker, reply: Reply) -> float | None:
     return price.cost(usage.input_tokens, usage.output_tokens, usage.cached_input_tokens or 0)
 
 
-def measure_headroom(outcomes: Sequence[Outcome], *, seed: int = 0) -> Headroom | None:
-    """Oracle minus best single worker, over the items that all of the workers answered.
-
-    Args:
-        outcomes: of two or more workers; several samples of a pair are averaged.
-        seed: of the bootstrap.
-
-    Returns:
-        ``None`` where fewer than two workers share an item.
-    """
-    names = sorted({outcome.worker for outcome in outcomes})
-    cells: dict[tuple[str, str], dict[str, list[float]]] = {}
-    for o in outcomes:
-        cells.setdefault((o.suite, o.item_id), {}).setdefault(o.worker, []).append(o.score)
-    shared = [row for row in cells.values() if len(row) == len(names)]
-    if len(names) < 2 or not shared:
-        return None
-    table = np.array([[np.mean(row[name]) for name in names] for row in shared])
-    means, oracle = table.mean(axis=0), table.max(axis=1)
-    rng = np.random.default_rng(seed)
-    drawn = rng.integers(len(table), size=(_RESAMPLES, len(table)))
-    gains = oracle[drawn].mean(axis=1) - table[drawn].mean(axis=1).max(axis=1)
-    low, high = (float(x) for x in np.quantile(gains, (0.05, 0.95)))
-    best, gain = int(means.argmax()), float(oracle.mean() - means.max())
-    verdict = (
-        f"no headroom: always asking {names[best]!r} is as good"
-        if low < _NEGLIGIBLE
-        else f"choosing per item can gain up to {gain:.1%} over always asking {names[best]!r}"
-    )
-    return Headroom(
-        items=len(table),
-        best=names[best],
-        best_score=float(means[best]),
-        oracle_score=float(oracle.mean()),
-        gain=gain,
-        interval=(low, high),
-        statement=f"{verdict} (90 % interval {low:.1%} to {high:.1%}, {len(table)} items)",
-    )
-
-
 def read_outcomes(path: Path) -> list[Outcome]:
     """Read outcomes from JSON lines. A last line that was cut off is left out with a warning.
 
     Raises:
         ConfigError: where another line is not an outcome; it names file and line.
     """
-    lines = path.read_text(encoding="utf-8").split("\n")
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     outcomes = []
     for number, line in enumerate(lines, start=1):
         try:

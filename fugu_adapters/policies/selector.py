@@ -338,7 +338,9 @@ def choose(
     loss = best[:, None] - view.p + doubt * np.sqrt(view.sd**2 + best_sd[:, None] ** 2)
     allowed = loss <= tolerance
     allowed[rows, reference] = True
-    for value in (cost, view.seconds, -view.p):
+    merit = -view.p
+    merit[rows, reference] = -2.0  # where price and time say nothing, the reference stays
+    for value in (cost, view.seconds, merit):
         bounded = np.where(allowed & ~np.isnan(value), value, np.inf)
         least = bounded.min(axis=1, keepdims=True)
         if_known = np.isinf(least) | (bounded <= least + 1e-9 * np.abs(least))

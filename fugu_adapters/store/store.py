@@ -21,7 +21,7 @@ from fugu_adapters.types import Outcome
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
 
-    from fugu_adapters.pool import Pool
+    from fugu_adapters.config import StoreConfig
 
 __all__ = ["Store"]
 
@@ -55,9 +55,9 @@ class Store:
         self._lock = threading.Lock()
 
     @classmethod
-    def of_pool(cls, pool: Pool) -> Store:
-        """The store that the pool's ``[store]`` table asks for."""
-        return cls(pool.store.url, keep_text=pool.store.text)
+    def from_config(cls, config: StoreConfig) -> Store:
+        """The store that a ``[store]`` table asks for."""
+        return cls(config.url, keep_text=config.text)
 
     def open(self) -> None:
         """Connect and create what is missing, to find trouble before money is spent.

@@ -38,7 +38,8 @@ class LangChainBackend:
     """Asks ``worker.runnable``.
 
     A chat model gets the request's tools, response format and settings. Another runnable gets the
-    messages only, and is refused requests that need more.
+    messages only, and is refused requests that need more. Most chat models retry by themselves, where
+    our limits do not see it: make them with ``max_retries=0``.
 
     Args:
         worker: a worker with ``api = "langchain"``.

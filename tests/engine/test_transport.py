@@ -251,6 +251,23 @@ def test_unlisted_subclasses_count_as_their_base() -> None:
     assert str(error) == "http://host:8080: nothing came in time"
 
 
+@pytest.mark.parametrize(
+    ("cause", "word"),
+    [
+        (ExceptionGroup("all", [OSError(), ConnectionRefusedError()]), "connect_refused"),
+        (OSError(24, "Too many open files"), "connect"),
+        (None, "connect"),
+    ],
+)
+def test_why_there_is_no_connection(cause: Exception | None, word: str) -> None:
+    """The reason is found behind a group of attempts; an unknown one keeps the general word."""
+    error = httpx.ConnectError("text")
+    error.__cause__ = cause
+    translated = _translate(error, "http://h/v1", "w", "open")
+    assert isinstance(translated, WorkerUnavailable)
+    assert translated.cause_kind == word
+
+
 @pytest.mark.parametrize("url", ["http://[::1", "ftp://host/x", "http://host:notaport/"])
 async def test_bad_addresses_are_the_operators_to_fix(url: str) -> None:
     """An address that cannot be used is a configuration error, raised without a connection."""

@@ -89,6 +89,27 @@ def test_one_transport_serves_many_loops_and_leaves_no_socket() -> None:
     assert len(transport._clients) == 0
 
 
+def test_loops_that_were_closed_by_hand_are_forgotten() -> None:
+    """A host that closes its loop without ending it costs a warning of its own, and no memory."""
+
+    async def main(transport: Transport) -> None:
+        async with FaultServer() as server:
+            server.script("a", [chat_reply("hi")])
+            await post(transport, server.url("a"))
+            assert len(transport._clients) == 1
+
+    transport = Transport()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(main(transport))
+        loop.close()
+        asyncio.run(main(transport))
+        del loop
+        gc.collect()
+    assert len(transport._clients) == 0
+
+
 async def test_closing_twice_and_calling_again_is_fine() -> None:
     """``aclose`` is idempotent, and a closed transport opens anew when it is used."""
     async with FaultServer() as server:
