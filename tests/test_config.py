@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pydantic
 import pytest
 
 from fugu_adapters.config import Config, Price, Worker, load_config, parse_config
@@ -217,5 +218,5 @@ def test_workers_of_one_server_share_its_endpoint():
 
 def test_a_configuration_cannot_be_changed():
     """Records are frozen."""
-    with pytest.raises(ValidationError):
+    with pytest.raises(pydantic.ValidationError):
         Config().pool = None

@@ -23,6 +23,7 @@ from fugu_adapters.workers.prompts_embedded import extract_program
 __all__ = [
     "PREFIX_GYM",
     "extract_number",
+    "load_gym",
     "score_code",
     "score_format",
     "score_item",

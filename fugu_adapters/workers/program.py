@@ -28,6 +28,7 @@ __all__ = ["ProgramResult", "evaluate_expression", "run_program"]
 Number: TypeAlias = int | float
 
 _MAX_SOURCE = 20_000  # characters of one program
+_MAX_EXPRESSION = 1_000  # characters
 _MAX_OUTPUT = 4_000  # characters that a program may print
 _MEMORY_BYTES = 512 * 1024 * 1024
 _MAX_BITS = 4_096  # of any intermediate integer: about 1,200 digits
@@ -64,6 +65,8 @@ def evaluate_expression(text: str) -> Number:
     Raises:
         InputError: where it holds anything else, divides by zero, or grows beyond bounds.
     """
+    if len(text) > _MAX_EXPRESSION:
+        raise InputError(f"expected an expression of at most {_MAX_EXPRESSION} characters")
     try:
         tree = ast.parse(text.strip(), mode="eval")
         return _value(tree.body, depth=0)
