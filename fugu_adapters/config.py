@@ -182,8 +182,10 @@ class Worker(_Strict):
 
     @property
     def endpoint(self) -> str:
-        """What health and concurrency are kept by: workers of one server share it."""
-        return self.base_url or f"{self.api}:{self.path or self.model or self.name}"
+        """What health and concurrency are kept by: workers of one server or model share it."""
+        if self.api == "embedded":
+            return f"embedded:{self.path or self.model}"
+        return self.base_url or f"{self.api}:{self.name}"
 
     @property
     def known_price(self) -> Price | None:

@@ -60,12 +60,12 @@ def ask(
         "exclude": exclude or (),
         "limits": Limits(usd=usd, seconds=deadline),
     }
-    with Fugu(pool) as fugu:
-        if as_json:
+    if as_json:
+        with Fugu(pool) as fugu:
             print_json(_as_json(fugu.run(messages, **options)))
-            return
-        note(f"pool: {len(pool)} workers from {source}")
-        asyncio.run(_stream(fugu, messages, options))
+        return
+    note(f"pool: {len(pool)} workers from {source}")
+    asyncio.run(_stream(Fugu(pool), messages, options))
 
 
 async def _stream(fugu: Fugu, messages: list[dict[str, str]], options: RunOptions) -> None:

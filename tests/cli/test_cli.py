@@ -261,3 +261,45 @@ async def test_version_and_help(shell: Shell) -> None:
     shown = await shell("--help")
     for command in ("ask", "route", "pool", "init", "doctor", "pull", "trace", "profile", "train"):
         assert command in shown.out
+
+
+async def test_profile_then_train_then_route_by_the_new_weights(shell: Shell) -> None:
+    """Outcomes of one's own make a selector that prefers whoever was right."""
+    shell.server.script("good", [chat_reply("Lisbon", usage=(9, 1))])
+    shell.server.script("bad", [chat_reply("No idea", usage=(9, 2))])
+    shell.write("bad", "good")
+    cities = ("Portugal", "the country of fado", "the land of Pessoa", "the Tagus country")
+    items = [
+        {"suite": "mine", "item_id": f"i{n}", "prompt": f"Name the capital of {city}, try {n}.",
+         "domain": "capital", "answer": "Lisbon", "split": "train"}
+        for n, city in enumerate(cities * 10)
+    ]  # fmt: skip
+    (shell.folder / "items.jsonl").write_text("\n".join(json.dumps(item) for item in items))
+    arguments = (
+        "--items",
+        "items.jsonl",
+        "--output",
+        "outcomes.jsonl",
+        "--json",
+        "--concurrency",
+        "8",
+    )
+    summary = (await shell("profile", *arguments)).json
+    assert summary["calls"] == 80
+    assert summary["headroom"]["gain"] == 0
+    again = (await shell("profile", *arguments)).json
+    assert again["calls"] == 0
+    trained = await shell(
+        "train", "selector", "--items", "items.jsonl", "--outcomes", "outcomes.jsonl", "--output", "mine", "--json"
+    )  # fmt: skip
+    assert trained.code == 0, trained.err
+    assert trained.json["profiles"] == 2
+    text = (shell.folder / "fugu.toml").read_text()
+    (shell.folder / "fugu.toml").write_text('[pool]\nselector = "mine"\n' + text)
+    decision = (await shell("route", "--json", "Name the capital of Portugal.")).json
+    assert decision["worker"] == "good"
+    assert decision["candidates"][0]["calibrated"]
+    weights = next((shell.folder / "mine").glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    broken = await shell("route", "--json", "Name the capital of Portugal.")
+    assert (broken.code, json.loads(broken.err)["error"]["type"]) == (3, "WeightsError")

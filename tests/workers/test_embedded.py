@@ -8,6 +8,7 @@ import threading
 import time
 
 import pytest
+from local_model_double import FakeServer
 
 from fugu_adapters.config import Worker
 from fugu_adapters.errors import (
@@ -21,40 +22,6 @@ from fugu_adapters.types import Delta, Reply, Request, Usage
 from fugu_adapters.workers import embedded, local_models, local_runtime
 from fugu_adapters.workers.embedded import EmbeddedBackend, embedded_workers
 from fugu_adapters.workers.prompts_embedded import extract_program
-
-
-class FakeServer:
-    """Answers like the runtime: in chunks, stopping when its callback says so."""
-
-    def __init__(self, *replies: str, error: dict | None = None, endless: bool = False) -> None:
-        self.replies = list(replies)
-        self.error = error
-        self.endless = endless
-        self.bodies: list[dict] = []
-        self.calls_back = 0
-        self.running = threading.Event()
-        self.stopped = threading.Event()
-
-    def handle_chat_completions(self, body, callback):
-        self.bodies.append(body)
-        self.running.set()
-        if self.error is not None:
-            callback({"error": self.error})
-            return
-        while self.endless:
-            self.calls_back += 1
-            if callback({"prompt_progress": {}, "choices": [{"delta": {"content": None}}]}):
-                self.stopped.set()
-                return
-            time.sleep(0.005)
-        text = self.replies.pop(0)
-        for place in range(0, len(text), 4):
-            callback({"choices": [{"delta": {"content": text[place : place + 4]}}]})
-        finish = "length" if text.endswith("…") else "stop"
-        callback({"choices": [{"delta": {}, "finish_reason": finish}]})
-        usage = {"prompt_tokens": 20, "completion_tokens": 5}
-        usage["prompt_tokens_details"] = {"cached_tokens": 8}
-        callback({"choices": [], "usage": usage})
 
 
 @pytest.fixture
@@ -377,27 +344,6 @@ async def test_a_missing_runtime_names_the_extra(monkeypatch, tmp_path):
     own = Worker(name="w", api="embedded", model="mine", path=tmp_path / "none.gguf")
     with pytest.raises(ConfigError, match=r"pip install 'fugu-adapters\[embedded\]'"):
         await EmbeddedBackend(own).call(ask())
-
-
-@pytest.mark.parametrize(
-    ("cores", "given", "threads"),
-    [(1, None, 1), (2, None, 1), (4, None, 2), (64, None, 4), (None, None, 1), (2, "3", 3)],
-)
-def test_threads_leave_half_the_cores(monkeypatch, cores, given, threads):
-    """The default never takes every core; the variable overrides it."""
-    monkeypatch.delenv("FUGU_THREADS", raising=False)
-    if given is not None:
-        monkeypatch.setenv("FUGU_THREADS", given)
-    monkeypatch.setattr(local_runtime.os, "cpu_count", lambda: cores)
-    assert local_runtime._thread_count() == threads
-
-
-@pytest.mark.parametrize("given", ["0", "-1", "many", ""])
-def test_a_wrong_thread_count_is_an_error(monkeypatch, given):
-    """It says what was expected."""
-    monkeypatch.setenv("FUGU_THREADS", given)
-    with pytest.raises(ConfigError, match="FUGU_THREADS: expected a whole number"):
-        local_runtime._thread_count()
 
 
 def test_workers_appear_with_their_weights(monkeypatch):

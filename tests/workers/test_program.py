@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from fugu_adapters.errors import ConfigError, InputError
-from fugu_adapters.workers import program
+from fugu_adapters.workers import program, program_child
 from fugu_adapters.workers.program import evaluate_expression, run_program
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="rlimits are POSIX")
@@ -192,6 +194,30 @@ async def test_an_endless_source_is_refused():
 async def test_syntax_errors_are_named():
     """What is no Python is reported as such."""
     assert (await run_program("print((")).error.startswith("SyntaxError")
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "error"),
+    [
+        ("import math as m\nprint(m.floor(2.5))", "2", None),
+        ("from string import digits as d\nd[:3]", "012", None),
+        ("x = sum(n for n in [1, 2])", "3", None),
+        ("x = 1\nif x:\n    y = 2", "", None),
+        ("import os", "", "ImportError: os is not available"),
+        ("print('y' * 50)", "y" * 40, "RuntimeError: over 40 characters of output"),
+    ],
+)
+def test_the_child_speaks_json(monkeypatch, source, output, error):
+    """The script reads a job and writes its outcome; run here without its limits, to see inside."""
+    packages = str(Path(pytest.importorskip("asteval").__file__).parent.parent)
+    job = {"source": source, "seconds": 1, "memory": 2**29, "output": 40, "packages": packages}
+    monkeypatch.setitem(sys.modules, "numpy", sys.modules.get("numpy"))  # it is taken out
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(program_child, "_lock", lambda job: None)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(job)))
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    program_child.main()
+    assert json.loads(sys.stdout.getvalue()) == {"output": output, "error": error}
 
 
 @POSIX

