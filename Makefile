@@ -54,6 +54,7 @@ clean:  ## remove everything that was built
 	rm -rf .venv* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist
 
 $(UV):
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 

@@ -27,7 +27,7 @@ from fugu_adapters.learn.features import encode_cached
 
 TRIPLES, DIM, RIDGE, STEPS, STYLE = 4_096, 192, 0.3, 25, 0.08
 MARKS = [
-    *"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~→≤≥×·°", *("0" * n for n in range(1, 7)),
+    *"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~→≤≥\u00d7·°", *("0" * n for n in range(1, 7)),
     "<line>", "<paragraph>", "<upper>", "<capital>",
     *(f"<length {n}>" for n in range(13)), *(f"<ends {c}>" for c in ".?:)]}!0123456789"),
 ]  # fmt: skip
@@ -43,10 +43,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     data = read_dataset(options.items, [])
-    keep = [s == "train" and suite not in options.leave_out for s, suite in zip(data.splits, data.suites, strict=True)]
-    prompts = sorted({prompt for prompt, kept in zip(data.prompts, keep, strict=True) if kept and prompt.strip()})
+    keep = [
+        s == "train" and suite not in options.leave_out
+        for s, suite in zip(data.splits, data.suites, strict=True)
+    ]
+    prompts = sorted(
+        {prompt for prompt, kept in zip(data.prompts, keep, strict=True) if kept and prompt.strip()}
+    )
     known = vocabulary(prompts)
-    texts = prompts + spans(prompts, random.Random(options.seed))
+    texts = prompts + spans(prompts, random.Random(options.seed))  # noqa: S311 (sampling)
     say = lambda what, done, total: print(f"{what} {done}/{total}", file=sys.stderr)  # noqa: E731
     teacher = load_encoder("use-m3")
     word_targets = encode_cached(teacher, known, cache=options.cache, progress=say)
@@ -104,12 +109,20 @@ def fit(
     counts = [count_features(text, words, TRIPLES) for text in texts]
     starts = np.cumsum([0, *map(len, counts)])
     columns = np.concatenate([np.fromiter(c, dtype=np.int32, count=len(c)) for c in counts])
-    values = np.log1p(np.concatenate([np.fromiter(c.values(), dtype=np.float32, count=len(c)) for c in counts]))
+    values = np.log1p(
+        np.concatenate([np.fromiter(c.values(), dtype=np.float32, count=len(c)) for c in counts])
+    )
     size = len(words) + TRIPLES
     share = np.bincount(columns, minlength=size) / len(texts)
     weight = (1e-3 / (1e-3 + share)).astype(np.float32)
-    x = scipy.sparse.csr_matrix((values * weight[columns], columns, starts), shape=(len(texts), size))
-    x = (scipy.sparse.diags_array(1.0 / np.asarray(x.sum(axis=1)).ravel()) @ x).tocsr().astype(np.float32)
+    x = scipy.sparse.csr_matrix(
+        (values * weight[columns], columns, starts), shape=(len(texts), size)
+    )
+    x = (
+        (scipy.sparse.diags_array(1.0 / np.asarray(x.sum(axis=1)).ravel()) @ x)
+        .tocsr()
+        .astype(np.float32)
+    )
     spread = targets.T @ targets / len(targets) + word_targets.T @ word_targets / len(word_targets)
     basis = np.linalg.eigh(spread)[1][:, ::-1][:, :DIM].astype(np.float32)
     rows = np.zeros((size, DIM), dtype=np.float32)

@@ -12,8 +12,8 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +115,9 @@ def expected_cost(data: Dataset, pool: Pool, split: str, view: Forecast) -> Floa
     for column, worker in enumerate(pool.workers):
         fact = data.facts.get(worker, Facts())
         if fact.price_in is not None and fact.price_out is not None:
-            cost[:, column] = (length * fact.price_in + view.tokens[:, column] * fact.price_out) / 1e6
+            cost[:, column] = (
+                length * fact.price_in + view.tokens[:, column] * fact.price_out
+            ) / 1e6
     return cost
 
 
@@ -132,15 +134,16 @@ def forecast(data: Dataset, bundle: Bundle, pool: Pool, split: str) -> tuple[For
     return view, expected_cost(data, pool, split, view)
 
 
-def best_on_dev(pool: Pool, makers: Mapping[float, Callable[[], Choose]]) -> Choose:
+def best_on_dev(pool: Pool, fitted: Sequence[Choose]) -> Choose:
     """Of several settings of one baseline, the one that scores highest on dev."""
     dev = pool.parts["dev"]
-    fitted = {key: make() for key, make in makers.items()}
-    quality = {key: metrics.chosen(dev.scores, method(dev)).mean() for key, method in fitted.items()}
-    return fitted[max(quality, key=lambda key: quality[key])]
+    quality = [metrics.chosen(dev.scores, method(dev)).mean() for method in fitted]
+    return fitted[int(np.argmax(quality))]
 
 
-def methods(data: Dataset, pool: Pool, bundles: Sequence[Bundle], split: str) -> dict[str, list[Ints]]:
+def methods(
+    data: Dataset, pool: Pool, bundles: Sequence[Bundle], split: str
+) -> dict[str, list[Ints]]:
     """Choices of every method, one array for each of its seeds."""
     train, items = pool.parts["train"], pool.parts[split]
     table: dict[str, list[Ints]] = {"best single": [baselines.best_single(train)(items)]}
@@ -148,19 +151,18 @@ def methods(data: Dataset, pool: Pool, bundles: Sequence[Bundle], split: str) ->
         table[f"selector, effort {effort}"] = [
             decide(data, bundle, pool, split, TOLERANCE[effort]) for bundle in bundles
         ]
-    bare = [replace(b, settings=replace(b.settings, gain_z=0.0)) for b in bundles]
-    unpriced = [replace(forecast(data, b, pool, split)[0]) for b in bare]
+    unpriced = [forecast(data, b, pool, split)[0] for b in bundles]
     table["selector without guard"] = [np.argmax(view.p, axis=1) for view in unpriced]
     table["k-means (Avengers)"] = [
-        best_on_dev(pool, {k: lambda k=k, s=s: baselines.fit_kmeans(train, k=k, seed=s) for k in (16, 32, 64, 128)})(items)
+        best_on_dev(pool, [baselines.fit_kmeans(train, k=k, seed=s) for k in (16, 32, 64, 128)])(
+            items
+        )
         for s in range(len(bundles))
-    ]  # fmt: skip
-    table["kNN"] = [
-        best_on_dev(pool, {k: lambda k=k: baselines.fit_knn(train, k=k) for k in (10, 20, 40, 80, 160)})(items)
     ]
-    table["ridge"] = [
-        best_on_dev(pool, {p: lambda p=p: baselines.fit_ridge(train, penalty=p) for p in (1.0, 10.0, 100.0, 1000.0)})(items)
-    ]
+    neighbours = [baselines.fit_knn(train, k=k) for k in (10, 20, 40, 80, 160)]
+    table["kNN"] = [best_on_dev(pool, neighbours)(items)]
+    lines = [baselines.fit_ridge(train, penalty=p) for p in (1.0, 10.0, 100.0, 1000.0)]
+    table["ridge"] = [best_on_dev(pool, lines)(items)]
     table["per sub-domain (told)"] = [baselines.fit_per_group(train)(items)]
     table["random"] = [baselines.uniform(seed)(items) for seed in range(len(bundles))]
     table["cheapest"] = [baselines.cheapest(train)(items)]
@@ -198,8 +200,12 @@ def overall(
         worker = pool.workers[int(np.argmax(pool.parts["train"].scores.mean(axis=0)))]
         view, _ = forecast(data, bundles[0], pool, split)
         error = metrics.calibration_error(view.p.ravel().astype(np.float64), items.scores.ravel())
-        print(f"\n#### {pool.name}: {len(single)} items, {len(pool.workers)} workers, best single `{worker}`\n")
-        print("| method | score | vs best single, points [95 %] | p | gap closed | rare | $ per 1k |")
+        print(
+            f"\n#### {pool.name}: {len(single)} items, {len(pool.workers)} workers, best single `{worker}`\n"
+        )
+        print(
+            "| method | score | vs best single, points [95 %] | p | gap closed | rare | $ per 1k |"
+        )
         print("|---|---|---|---|---|---|---|")
         for row in rows:
             gain = paired_bootstrap(row.score, single)
@@ -210,7 +216,9 @@ def overall(
                 f"[{100 * gain.low:+.2f}, {100 * gain.high:+.2f}] | {mcnemar(row.score, single):.3f} "
                 f"| {shown(gap, '.0%')} | {shown(row.rare, '.2f')} | {shown(row.cost, '.3f')} |"
             )
-        print(f"\nCalibration error (all workers): {error:.3f}. {saving(data, pool, bundles, split)}")
+        print(
+            f"\nCalibration error (all workers): {error:.3f}. {saving(data, pool, bundles, split)}"
+        )
     print(f"\n#### Mean over {len(pools)} pools, {seeds} seeds, points against the best single\n")
     print("| method | mean | worst pool |\n|---|---|---|")
     for method, values in gains.items():
@@ -242,11 +250,17 @@ def shown(value: float | None, form: str) -> str:
 
 
 def compare_encoders(
-    data: Dataset, spec: Mapping[str, Mapping[str, list[str]]], names: Sequence[str], cache: Path, seeds: int
+    data: Dataset,
+    spec: Mapping[str, Mapping[str, list[str]]],
+    names: Sequence[str],
+    cache: Path,
+    seeds: int,
 ) -> None:
     """Routing on dev, separation of 80 prompts of eight kinds, and speed, by encoder."""
     print("\n#### Encoders (dev)\n")
-    print("| encoder | pools: points vs best single | 24 random sub-pools | 80 prompts | ms, 20 words | ms, 300 words |")
+    print(
+        "| encoder | pools: points vs best single | 24 random sub-pools | 80 prompts | ms, 20 words | ms, 300 words |"
+    )
     print("|---|---|---|---|---|---|")
     rng = np.random.default_rng(0)
     drawn = [
@@ -273,7 +287,9 @@ def compare_encoders(
         )
     for other in names[1:]:
         gap = paired_bootstrap(scores[other], scores[names[0]])
-        print(f"\n{other} against {names[0]} over all dev items of the pools: {gap.mean:+.2f} points [{gap.low:+.2f}, {gap.high:+.2f}].")
+        print(
+            f"\n{other} against {names[0]} over all dev items of the pools: {gap.mean:+.2f} points [{gap.low:+.2f}, {gap.high:+.2f}]."
+        )
 
 
 def separation(encoder: str) -> float:
@@ -284,7 +300,9 @@ def separation(encoder: str) -> float:
     right = 0
     for index in range(len(label)):
         rest = np.arange(len(label)) != index
-        means = np.stack([vectors[rest & (label == kind)].mean(axis=0) for kind in range(len(kinds))])
+        means = np.stack(
+            [vectors[rest & (label == kind)].mean(axis=0) for kind in range(len(kinds))]
+        )
         means /= np.linalg.norm(means, axis=1, keepdims=True)
         right += int(np.argmax(means @ vectors[index]) == label[index])
     return right / len(label)
@@ -293,7 +311,9 @@ def separation(encoder: str) -> float:
 def speed(encoder: str, words: int) -> float:
     """Median milliseconds to encode one prompt of so many words."""
     model = load_encoder(encoder)
-    text = " ".join(f"{word} {index}" for index, word in enumerate(["please", "compute", "the", "value"] * 80))
+    text = " ".join(
+        f"{word} {index}" for index, word in enumerate(["please", "compute", "the", "value"] * 80)
+    )
     text = " ".join(text.split()[:words])
     took = []
     for _ in range(30):
@@ -307,7 +327,12 @@ def latency(bundle: Bundle, encoder: str) -> None:
     """Median time of one decision over twelve workers, the vector being there."""
     selector = ClusterSelector(bundle)
     arms = [
-        Arm(worker=f"w{i}", profile=bundle.profiles[17 * i], price=Price(input=1.0, output=4.0 + i), input_tokens=300)
+        Arm(
+            worker=f"w{i}",
+            profile=bundle.profiles[17 * i],
+            price=Price(input=1.0, output=4.0 + i),
+            input_tokens=300,
+        )
         for i in range(12)
     ]
     vector = load_encoder(encoder).encode(["Which worker should answer this question?"])[0]

@@ -18,7 +18,7 @@ Vectors = NDArray[np.float32]
 ENCODERS = ("static-1", "use-m3")
 """Ids that :func:`load_encoder` knows. The number is the version: other vectors, another id."""
 
-DEFAULT_ENCODER = "use-m3"
+DEFAULT_ENCODER = "static-1"
 
 
 class Encoder(Protocol):

@@ -42,7 +42,9 @@ _TENSORS = {
     "style": ("float32", 2),
     "words": ("uint8", 1),
 }
-_KIND = np.zeros(256, dtype=np.int64)  # of a latin-1 character: 1 capital, 2 digit, 3 mark, 4 line end
+_KIND = np.zeros(
+    256, dtype=np.int64
+)  # of a latin-1 character: 1 capital, 2 digit, 3 mark, 4 line end
 for _code in range(256):
     _char = chr(_code)
     if _char == "\n":
@@ -168,15 +170,18 @@ class StaticEncoder:
                 rows = np.fromiter(counts, dtype=np.int64, count=len(counts))
                 weight = np.log1p(np.fromiter(counts.values(), dtype=np.float32, count=len(counts)))
                 weight *= self._weight[rows]
-                row += (weight * self._scale[rows] / weight.sum()) @ self._rows[rows].astype(np.float32)
+                row += (weight * self._scale[rows] / weight.sum()) @ self._rows[rows].astype(
+                    np.float32
+                )
             vectors[index, :meaning] = row / max(float(np.linalg.norm(row)), 1e-12)
             vectors[index, meaning:] = np.clip((style_of(text) - mean) * gain, -0.3, 0.3)
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        unit: Vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return unit
 
     def save(self, folder: Path, *, provenance: Mapping[str, Any]) -> None:
         """Write the table with its manifest; half precision where it is enough."""
         words = sorted(self._words, key=lambda word: self._words[word])
-        tensors = {
+        tensors: dict[str, NDArray[Any]] = {
             "rows": self._rows,
             "scale": self._scale.astype(np.float16),
             "weight": self._weight.astype(np.float16),
@@ -195,7 +200,9 @@ class StaticEncoder:
         }
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "static.safetensors").write_bytes(blob)
-        (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        (folder / "manifest.json").write_text(
+            json.dumps(manifest, indent=1) + "\n", encoding="utf-8"
+        )
 
     @classmethod
     def load(cls, folder: Path | None = None) -> StaticEncoder:
@@ -221,9 +228,13 @@ class StaticEncoder:
         except (OSError, ValueError) as error:
             raise WeightsError(f"{folder}: no readable encoder table ({error})") from error
         if not isinstance(manifest, dict) or manifest.get("format") != 1:
-            raise WeightsError(f"{folder}: expected an encoder manifest of format 1; install it again")
+            raise WeightsError(
+                f"{folder}: expected an encoder manifest of format 1; install it again"
+            )
         if hashlib.sha256(blob).hexdigest() != manifest.get("sha256"):
-            raise WeightsError(f"{path}: its digest is not the manifest's; install the package again")
+            raise WeightsError(
+                f"{path}: its digest is not the manifest's; install the package again"
+            )
         try:
             tensors = load_tensors(blob)
         except SafetensorError as error:

@@ -101,7 +101,9 @@ def fit_ability(
         p = _sigmoid(theta[cell] - ahead[item])
         difficulty = _difficulty_step(ahead, p, item, score, weight, cluster, settings)
         p = _sigmoid(theta[cell] - difficulty[item])
-        precision = np.bincount(cell, weights=weight * p * (1 - p), minlength=workers * k)
+        precision: Floats = np.bincount(
+            cell, weights=weight * p * (1 - p), minlength=workers * k
+        ).astype(np.float64)
         gradient = np.bincount(cell, weights=weight * (score - p), minlength=workers * k)
         step = np.clip(gradient / np.maximum(precision, 1e-9), -1.0, 1.0)
         target = theta + np.where(precision > 1e-9, step, 0.0)
@@ -171,11 +173,10 @@ def shrink_tree(
 def _regress(value: Floats, precision: Floats, traits: Floats, prior: float) -> Floats:
     """Weighted ridge regression of the workers' values on their traits: fitted values, ``[W, 1]``."""
     design = np.column_stack([np.ones(len(traits)), traits])
-    weight = precision / (
-        1 + precision / prior
-    )  # a value varies around the line by worker_sd as well
+    weight = precision / (1 + precision / prior)  # workers vary around the line as well
     gram = design.T @ (weight * design) + np.diag([1e-6] + [1.0] * traits.shape[1])
-    return design @ np.linalg.solve(gram, design.T @ (weight * value))
+    fitted: Floats = design @ np.linalg.solve(gram, design.T @ (weight * value))
+    return fitted
 
 
 def _descend(

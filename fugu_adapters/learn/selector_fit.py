@@ -287,7 +287,8 @@ def _log_tokens(
     residual = (logs - mean.ravel()[cell]) ** 2
     variance = np.bincount(cell // k, weights=residual, minlength=workers)
     variance = (variance + prior * residual.mean()) / (count.sum(axis=1) + prior)
-    return np.clip(mean + 0.5 * variance[:, None], 0.0, 11.0).astype(np.float32)
+    expected = np.clip(mean + 0.5 * variance[:, None], 0.0, 11.0)
+    return np.asarray(expected, dtype=np.float32)
 
 
 def _seconds(data: Dataset, cluster: Ints, k: int, prior: float) -> NDArray[np.float32]:

@@ -100,7 +100,7 @@ def _names(bundle: Bundle) -> tuple[dict[str, str], dict[str, str]]:
     """Profiles by tidy name and alias: those with outcomes, and those known from a catalogue only."""
     measured: dict[str, str] = {}
     listed: dict[str, str] = {}
-    has_outcomes = bundle.count.any(axis=1)
+    has_outcomes = (bundle.count > 0).sum(axis=1) > 0
     pairs = [*bundle.aliases.items(), *((profile, profile) for profile in bundle.profiles)]
     for name, profile in pairs:
         row = bundle.index.get(profile)

@@ -78,7 +78,8 @@ def uniform(seed: int) -> Choose:
 
 def oracle(items: Examples) -> Ints:
     """The best worker of each item, as only its answers can tell. No method can do better."""
-    return np.argmax(items.scores, axis=1)
+    best: Ints = np.argmax(items.scores, axis=1)
+    return best
 
 
 def fit_per_group(train: Examples, *, prior: float = 5.0) -> Choose:

@@ -204,7 +204,8 @@ class ClusterSelector:
         inside = trust[:, 0] >= 0.5
 
         def spread(table: Floats) -> Floats:
-            return np.einsum("nm,anm->na", weight, table[:, index])
+            mean: Floats = np.einsum("nm,anm->na", weight, table[:, index])
+            return mean
 
         p = trust * spread(pool.p) + (1.0 - trust) * pool.mean_p
         sd = trust * spread(pool.sd) + (1.0 - trust) * pool.mean_sd

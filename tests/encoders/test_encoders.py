@@ -18,7 +18,7 @@ TEXTS = [
     "Write a Python function that reverses a linked list.",
     "Who painted the Mona Lisa?",
     "",
-    "你好，世界 🎈",
+    "你好 世界 🎈",
     "x" * 50_000,
     "line one\n\nline two\n",
 ]

@@ -66,7 +66,13 @@ def test_splits_and_provenance(files: tuple[Path, Path, Path]) -> None:
 def test_reported_cost_becomes_reply_tokens_of_the_same_price(tmp_path: Path) -> None:
     """An agent's whole cost is turned into tokens at list price; hidden reasoning is not counted by sight."""
     items = write(tmp_path / "i.jsonl", [{"suite": "s", "item_id": "0", "prompt": "x"}])
-    base = {"suite": "s", "item_id": "0", "score": 1.0, "output_tokens_est": 5, "tokens_src": "chars/4"}
+    base = {
+        "suite": "s",
+        "item_id": "0",
+        "score": 1.0,
+        "output_tokens_est": 5,
+        "tokens_src": "chars/4",
+    }
     outcomes = write(
         tmp_path / "o.jsonl",
         [
@@ -93,7 +99,10 @@ def test_reported_cost_becomes_reply_tokens_of_the_same_price(tmp_path: Path) ->
         ("not json", "o.jsonl:1: not a line of JSON"),
         ("[1]", "expected an object, got list"),
         ('{"suite": "s"}', "item_id, worker, score not found"),
-        ('{"suite": "t", "item_id": "0", "worker": "a", "score": 1}', "none of the rows has its item"),
+        (
+            '{"suite": "t", "item_id": "0", "worker": "a", "score": 1}',
+            "none of the rows has its item",
+        ),
     ],
 )
 def test_a_file_that_does_not_fit_is_named(

@@ -25,7 +25,14 @@ def make_world(folder: Path, *, items: int = 200, seed: int = 0) -> tuple[Path, 
     for index in range(items):
         kind = index % 2
         text = f"write verse number {index}" if kind == 0 else f"sum {index} and {index + 7}"
-        rows.append({"suite": "toy", "item_id": str(index), "prompt": text, "domain": ("verse", "sums")[kind]})
+        rows.append(
+            {
+                "suite": "toy",
+                "item_id": str(index),
+                "prompt": text,
+                "domain": ("verse", "sums")[kind],
+            }
+        )
         for worker, odds in good.items():
             outcomes.append(
                 {
@@ -35,7 +42,10 @@ def make_world(folder: Path, *, items: int = 200, seed: int = 0) -> tuple[Path, 
                     "latency_s": 2.0 if worker == "poet" else None,
                 }
             )  # fmt: skip
-    facts = [{"worker": "both", "price_in_per_m": 1.0, "price_out_per_m": 8.0}, {"worker": "listed-7b"}]
+    facts = [
+        {"worker": "both", "price_in_per_m": 1.0, "price_out_per_m": 8.0},
+        {"worker": "listed-7b"},
+    ]
     paths = (folder / "items.jsonl", folder / "outcomes.jsonl", folder / "workers.jsonl")
     for path, lines in zip(paths, (rows, outcomes, facts), strict=True):
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -96,7 +106,9 @@ def test_easy_questions_do_not_make_a_weak_worker_strong(tmp_path: Path) -> None
     ability = {"strong": 1.5, "link": 0.5, "weak": -0.5}
     for index in range(600):
         hard = index % 2 == 1
-        rows.append({"suite": "hard" if hard else "easy", "item_id": str(index), "prompt": f"p {index}"})
+        rows.append(
+            {"suite": "hard" if hard else "easy", "item_id": str(index), "prompt": f"p {index}"}
+        )
         for worker, level in ability.items():
             if worker == ("weak" if hard else "strong"):
                 continue

@@ -106,7 +106,9 @@ def test_a_manifest_over_its_bound_is_not_read(folder: Path) -> None:
         load_bundle(folder)
 
 
-def _with(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[dict[str, Any]], None]:
+def _with(
+    name: str, change: Callable[[np.ndarray], np.ndarray]
+) -> Callable[[dict[str, Any]], None]:
     def apply(tensors: dict[str, Any]) -> None:
         tensors[name] = change(tensors[name])
 
