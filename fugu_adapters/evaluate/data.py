@@ -149,28 +149,48 @@ def read_dataset(
     table = _read_all(items, _ITEM_COLUMNS, ("suite", "item_id", "prompt"), sources)
     rows = _read_all(outcomes, _OUTCOME_COLUMNS, ("suite", "item_id", "worker", "score"), sources)
     facts = {} if workers is None else _read_facts(workers, sources)
+    place, first = _places(table)
+    item = np.array(
+        [place.get(key, -1) for key in zip(rows["suite"], rows["item_id"], strict=True)],
+        dtype=np.int64,
+    )
+    if len(item) and not (item >= 0).any():
+        raise ConfigError(
+            "outcomes: none of the rows has its item in the items files; pass both of one suite"
+        )
+    dataset = _assemble(table, first, rows, item, facts, tuple(sources))
+    return dataset.rows((item >= 0) & np.isfinite(dataset.score))
+
+
+def _places(table: Mapping[str, Sequence[Any]]) -> tuple[dict[tuple[str, str], int], list[int]]:
+    """Index of each item by its key, and the row that each is first found in."""
     place: dict[tuple[str, str], int] = {}
     first: list[int] = []
     for index, key in enumerate(zip(table["suite"], table["item_id"], strict=True)):
         if key not in place:
             place[key] = len(first)
             first.append(index)
+    return place, first
+
+
+def _assemble(
+    table: Mapping[str, Sequence[Any]],
+    first: Sequence[int],
+    rows: Mapping[str, Sequence[Any]],
+    item: Ints,
+    facts: Mapping[str, Facts],
+    sources: tuple[Source, ...],
+) -> Dataset:
     names = tuple(sorted({str(name) for name in rows["worker"]} | set(facts)))
     number = {name: index for index, name in enumerate(names)}
-    keys = zip(rows["suite"], rows["item_id"], strict=True)
-    item = np.array([place.get(key, -1) for key in keys], dtype=np.int64)
     flagged = np.array([flag is not None for flag in rows["flag"]], dtype=bool)
-    if len(item) and not (item >= 0).any():
-        raise ConfigError(
-            "outcomes: none of the rows has its item in the items files; pass both of one suite"
-        )
     tokens = _tokens(rows, facts)
     tokens[flagged] = np.nan
     pick = [table[column] for column in _ITEM_COLUMNS]
     suites, ids, prompts, domains, subdomains, splits = (
         tuple(str(column[index] or "") for index in first) for column in pick
     )
-    dataset = Dataset(
+    return Dataset(
         suites=suites,
         item_ids=ids,
         prompts=prompts,
@@ -187,9 +207,8 @@ def read_dataset(
         input_tokens=_floats(rows["input_tokens"]),
         cost_usd=_floats(rows["cost_usd"]),
         latency_s=_floats(rows["latency_s"]),
-        sources=tuple(sources),
+        sources=sources,
     )
-    return dataset.rows((item >= 0) & np.isfinite(dataset.score))
 
 
 def _tokens(rows: Mapping[str, Sequence[Any]], facts: Mapping[str, Facts]) -> Floats:

@@ -44,7 +44,7 @@ class AbilitySettings:
     item_sd: float = 1.5
     worker_sd: float = 0.7
     area_sd: float = 0.7
-    cluster_sd: float = 0.8
+    cluster_sd: float = 0.6
     rounds: int = 200
     momentum: float = 0.9
 
@@ -95,18 +95,13 @@ def fit_ability(
     difficulty = np.zeros(len(cluster))
     variance = np.zeros(workers * k)
     before = difficulty
-    for _ in range(settings.rounds):
+    for _ in range(settings.rounds):  # looking ahead along the last step speeds up the slow levels
         ahead = difficulty + settings.momentum * (difficulty - before)
         before = difficulty
         p = _sigmoid(theta[cell] - ahead[item])
         difficulty = _difficulty_step(ahead, p, item, score, weight, cluster, settings)
         p = _sigmoid(theta[cell] - difficulty[item])
-        precision: Floats = np.bincount(
-            cell, weights=weight * p * (1 - p), minlength=workers * k
-        ).astype(np.float64)
-        gradient = np.bincount(cell, weights=weight * (score - p), minlength=workers * k)
-        step = np.clip(gradient / np.maximum(precision, 1e-9), -1.0, 1.0)
-        target = theta + np.where(precision > 1e-9, step, 0.0)
+        target, precision = _evidence(theta, cell, p, score, weight)
         mean, var = shrink_tree(
             target.reshape(workers, k), precision.reshape(workers, k), area, traits, settings
         )
@@ -115,6 +110,16 @@ def fit_ability(
     p, slope = _expected(theta.reshape(workers, k), difficulty, cluster)
     sd = slope * np.sqrt(variance).reshape(workers, k)
     return Ability(p=p, sd=sd, count=count.astype(np.float64), difficulty=difficulty)
+
+
+def _evidence(
+    theta: Floats, cell: Ints, p: Floats, score: Floats, weight: Floats
+) -> tuple[Floats, Floats]:
+    """The ability that each cell's own outcomes ask for (one Newton step), and its precision."""
+    precision = np.bincount(cell, weights=weight * p * (1 - p), minlength=len(theta))
+    gradient = np.bincount(cell, weights=weight * (score - p), minlength=len(theta))
+    step = np.clip(gradient / np.maximum(precision, 1e-9), -1.0, 1.0)
+    return theta + np.where(precision > 1e-9, step, 0.0), precision.astype(np.float64)
 
 
 def _difficulty_step(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import re
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -48,9 +47,9 @@ class FitSettings:
         decision: what the decision is to use.
     """
 
-    clusters: int = 128
+    clusters: int = 256
     areas: int = 24
-    balance: float = 0.5
+    balance: float = 0.8
     reach: float = 0.01
     length_prior: float = 5.0
     ability: AbilitySettings = field(default_factory=AbilitySettings)
@@ -142,54 +141,70 @@ def fit_selector(
     """
     settings = settings or FitSettings()
     say = progress or (lambda _what, _done, _total: None)
-    started = time.monotonic()
     if len(data.item) < _MIN_OUTCOMES:
         raise InputError(
             f"expected at least {_MIN_OUTCOMES} outcomes to fit on, got {len(data.item)}; "
             "profile the workers on more items, or fit on more splits"
         )
-    used = np.unique(data.item)
-    say("clustering", 0, 3)
-    centroids, members, area = _clusters(data, vectors, used, seed, settings)
-    cluster = np.full(len(data.prompts), -1, dtype=np.int64)
-    cluster[used] = members
-    facts = [data.facts.get(name, Facts()) for name in data.workers]
-    say("abilities", 1, 3)
-    ability = fit_ability(
-        worker=data.worker, item=data.item, score=data.score, weight=data.weight,
-        cluster=cluster, area=area, traits=_traits(data.workers, facts), settings=settings.ability,
-    )  # fmt: skip
-    say("lengths", 2, 3)
-    crowd, tier = _price_prior(ability.p, ability.count, facts)
-    cosine = np.einsum("nd,nd->n", vectors[used], centroids[members])
+    say("fitting", 0, 3)
+    groups = _clusters(data, vectors, seed, settings)
+    say("fitting", 1, 3)
+    tensors = _tensors(data, groups, settings)
+    say("fitting", 2, 3)
     bundle = Bundle(
         encoder=encoder,
         profiles=data.workers,
         aliases={alias: name for alias, name in ALIASES.items() if name in data.workers},
-        labels=_labels(data, used, members, len(centroids)),
+        labels=_labels(data, groups),
         settings=settings.decision,
-        centroids=centroids,
-        area=area.astype(np.float32),
-        mass=(np.bincount(members, minlength=len(centroids)) / len(used)).astype(np.float32),
-        reach=_quantiles(cosine, members, len(centroids), settings.reach),
-        p=ability.p.astype(np.float32),
-        sd=ability.sd.astype(np.float32),
-        count=np.minimum(ability.count, 65_535).astype(np.float32),
-        log_tokens=_log_tokens(data, cluster, len(centroids), facts, settings.length_prior),
-        seconds=_seconds(data, cluster, len(centroids), settings.length_prior),
-        crowd=crowd,
-        tier=tier,
-        provenance={**_provenance(data, used, seed, settings), **(provenance or {})},
+        provenance={**_provenance(data, groups.used, seed, settings), **(provenance or {})},
         metrics=metrics or {},
+        **tensors,
     )
-    say(f"fitted in {time.monotonic() - started:.1f} s", 3, 3)
+    say("fitting", 3, 3)
     return bundle
 
 
-def _clusters(
-    data: Dataset, vectors: Vectors, used: Ints, seed: int, settings: FitSettings
-) -> tuple[Vectors, Ints, Ints]:
-    """Centroids ``[K, D]``, cluster of each used item, and area of each cluster ``[K]``."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Groups:
+    """The clusters: items that were used, cluster of each, and what is known of the clusters."""
+
+    used: Ints  # [u]
+    members: Ints  # [u]
+    centroids: Vectors  # [K, D]
+    area: Ints  # [K]
+    reach: NDArray[np.float32]  # [K]
+
+
+def _tensors(data: Dataset, groups: _Groups, settings: FitSettings) -> dict[str, Any]:
+    """Everything that is learned per worker and cluster, by its name in the bundle."""
+    k = len(groups.centroids)
+    cluster = np.full(len(data.prompts), -1, dtype=np.int64)
+    cluster[groups.used] = groups.members
+    facts = [data.facts.get(name, Facts()) for name in data.workers]
+    ability = fit_ability(
+        worker=data.worker, item=data.item, score=data.score, weight=data.weight, cluster=cluster,
+        area=groups.area, traits=_traits(data.workers, facts), settings=settings.ability,
+    )  # fmt: skip
+    crowd, tier = _price_prior(ability.p, ability.count, facts)
+    return {
+        "centroids": groups.centroids,
+        "area": groups.area.astype(np.float32),
+        "mass": (np.bincount(groups.members, minlength=k) / len(groups.used)).astype(np.float32),
+        "reach": groups.reach,
+        "p": ability.p.astype(np.float32),
+        "sd": ability.sd.astype(np.float32),
+        "count": np.minimum(ability.count, 65_535).astype(np.float32),
+        "log_tokens": _log_tokens(data, cluster, k, facts, settings.length_prior),
+        "seconds": _seconds(data, cluster, k, settings.length_prior),
+        "crowd": crowd,
+        "tier": tier,
+    }
+
+
+def _clusters(data: Dataset, vectors: Vectors, seed: int, settings: FitSettings) -> _Groups:
+    """Cluster the items that have outcomes, and the clusters into areas."""
+    used = np.unique(data.item)
     _, suite = np.unique([data.suites[index] for index in used], return_inverse=True)
     weight = (np.bincount(suite)[suite] ** -settings.balance).astype(np.float32)
     k = max(1, min(settings.clusters, len(used) // 8))
@@ -198,9 +213,17 @@ def _clusters(
     present, members = np.unique(members, return_inverse=True)  # equal prompts can leave one empty
     centroids = centroids[present]
     size = np.bincount(members, weights=weight).astype(np.float32)
-    groups = kmeans(centroids, min(settings.areas, len(centroids)), seed=seed, weight=size)
-    _, area = np.unique(assign(centroids, groups), return_inverse=True)
-    return centroids, members, area
+    coarse = kmeans(centroids, min(settings.areas, len(centroids)), seed=seed, weight=size)
+    _, area = np.unique(assign(centroids, coarse), return_inverse=True)
+    cosine = np.einsum("nd,nd->n", vectors[used], centroids[members])
+    reach = [np.quantile(cosine[members == c], settings.reach) for c in range(len(centroids))]
+    return _Groups(
+        used=used,
+        members=members,
+        centroids=centroids,
+        area=area,
+        reach=np.maximum(reach, 1e-3).astype(np.float32),
+    )
 
 
 def _traits(workers: Sequence[str], facts: Sequence[Facts]) -> Floats:
@@ -225,16 +248,12 @@ def _traits(workers: Sequence[str], facts: Sequence[Facts]) -> Floats:
     return np.where(known, (filled - mean) / np.maximum(spread, 1e-6), 0.0)
 
 
-def _quantiles(cosine: NDArray[np.float32], members: Ints, k: int, q: float) -> NDArray[np.float32]:
-    value = [np.quantile(cosine[members == c], q) for c in range(k)]
-    return np.maximum(value, 1e-3).astype(np.float32)
-
-
-def _labels(data: Dataset, used: Ints, members: Ints, k: int) -> tuple[str, ...]:
+def _labels(data: Dataset, groups: _Groups) -> tuple[str, ...]:
     """The one or two commonest subdomains of each cluster, its domain where there are too many."""
+    k = len(groups.centroids)
     counts: list[collections.Counter[str]] = [collections.Counter() for _ in range(k)]
     domains: list[collections.Counter[str]] = [collections.Counter() for _ in range(k)]
-    for index, c in zip(used, members, strict=True):
+    for index, c in zip(groups.used, groups.members, strict=True):
         counts[c][data.subdomains[index] or data.domains[index] or data.suites[index]] += 1
         domains[c][data.domains[index] or data.suites[index]] += 1
     labels = []

@@ -35,7 +35,7 @@ __all__ = ["TOLERANCE", "Arm", "Choice", "ClusterSelector", "Forecast", "choose"
 
 Floats = NDArray[np.float32]
 
-TOLERANCE: dict[Effort, float] = {"low": 0.10, "medium": 0.03, "high": 0.01, "xhigh": 0.0}
+TOLERANCE: dict[Effort, float] = {"low": 0.08, "medium": 0.02, "high": 0.01, "xhigh": 0.0}
 """Expected score that each effort may give up for a lower price. ``xhigh`` gives up nothing."""
 
 _Z90 = 1.645
@@ -152,19 +152,14 @@ class ClusterSelector:
         if not open_arms:
             why = "; ".join(f"{arm.worker!r}: {arm.excluded_because}" for arm in arms)
             raise PolicyError(f"no worker can take this request ({why or 'the pool is empty'})")
-        if vector.shape != (self.bundle.centroids.shape[1],):
-            raise PolicyError(
-                f"expected a vector of {self.bundle.centroids.shape[1]} numbers from encoder "
-                f"{self.bundle.encoder!r}, got shape {vector.shape}"
-            )
+        self._check_vector(vector)
         view = self.forecast(
             vector[None],
             [arm.profile for arm in open_arms],
             [None if arm.price is None else arm.price.output for arm in open_arms],
         )
-        hints = [math.nan if arm.latency_s is None else arm.latency_s for arm in open_arms]
-        seconds = np.where(np.isnan(hints), view.seconds, np.array(hints, dtype=np.float32))
-        view = replace(view, seconds=seconds)
+        hints = np.array([arm.latency_s or math.nan for arm in open_arms], dtype=np.float32)
+        view = replace(view, seconds=np.where(np.isnan(hints), view.seconds, hints))
         cost = np.array(
             [_cost(arm, float(t)) for arm, t in zip(open_arms, view.tokens[0], strict=True)]
         )
@@ -181,6 +176,14 @@ class ClusterSelector:
         ]
         best = ranked[order.index(int(reference[0]))]
         return Choice(candidates=(*ranked, *shut), reason=self._reason(view, ranked, best))
+
+    def _check_vector(self, vector: Floats) -> None:
+        expected = self.bundle.centroids.shape[1]
+        if vector.shape != (expected,) or not np.isfinite(vector).all():
+            raise PolicyError(
+                f"expected a vector of {expected} finite numbers from encoder "
+                f"{self.bundle.encoder!r}, got shape {vector.shape}"
+            )
 
     def forecast(
         self, vectors: Floats, profiles: Sequence[str | None], prices: Sequence[float | None]

@@ -65,7 +65,7 @@ class Settings:
     nearest: int = 4
     temperature: float = 0.05
     gain_z: float = 0.5
-    loss_z: float = 0.0
+    loss_z: float = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

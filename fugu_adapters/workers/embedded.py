@@ -88,7 +88,7 @@ class EmbeddedBackend:
             request,
             prompts_embedded.ask_for_expression(request.messages),
             _MAX_EXPRESSION,
-            grammar=prompts_embedded.EXPRESSION_GRAMMAR,
+            grammar=prompts_embedded.expression_grammar(request.messages),
         )
         expression = completion.text.strip()
         try:

@@ -21,7 +21,7 @@ from fugu_adapters.errors import (
 from fugu_adapters.types import Delta, Reply, Request, Usage
 from fugu_adapters.workers import embedded, local_models, local_runtime
 from fugu_adapters.workers.embedded import EmbeddedBackend, embedded_workers
-from fugu_adapters.workers.prompts_embedded import extract_program
+from fugu_adapters.workers.prompts_embedded import expression_grammar, extract_program
 
 
 @pytest.fixture
@@ -122,6 +122,19 @@ async def test_a_calculator_computes_what_the_model_writes(serve):
     assert reply.steps == ("calculator: 47 * 23",)
     assert "number" in server.bodies[0]["grammar"]
     assert "47 times 23" in server.bodies[0]["messages"][-1]["content"]
+
+
+def test_expressions_hold_only_the_questions_numbers():
+    """The grammar allows its numbers and a few constants, and no more terms than it has numbers."""
+    two = expression_grammar([{"role": "user", "content": "What is 47 times 23?"}])
+    assert '"47" | "23" | "2"' in two
+    assert "(operator number){1,1}" in two
+    three = expression_grammar([{"role": "user", "content": "5, 6.5 and 71 plums, and 5 more"}])
+    assert '"5" | "6.5" | "71"' in three
+    assert "{1,2}" in three
+    many = expression_grammar([{"role": "user", "content": " ".join(map(str, range(99)))}])
+    assert "{1,7}" in many
+    assert "{1,1}" in expression_grammar([{"role": "user", "content": "a dozen"}])
 
 
 @pytest.mark.parametrize(
