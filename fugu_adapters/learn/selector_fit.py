@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,14 @@ from numpy.typing import NDArray
 from fugu_adapters.encoders import DEFAULT_ENCODER, Vectors, load_encoder
 from fugu_adapters.errors import InputError
 from fugu_adapters.evaluate.data import Dataset, Facts, read_dataset
+from fugu_adapters.evaluate.metrics import calibration_error
 from fugu_adapters.learn.ability import AbilitySettings, fit_ability
 from fugu_adapters.learn.features import Progress, encode_cached
+from fugu_adapters.learn.length import expected_log_tokens, expected_seconds
 from fugu_adapters.policies.aliases import ALIASES
 from fugu_adapters.policies.clusters import assign, kmeans
-from fugu_adapters.policies.weights import Bundle, Settings, save_bundle
+from fugu_adapters.policies.selector import ClusterSelector
+from fugu_adapters.policies.weights import Bundle, Settings, load_bundle, save_bundle
 
 __all__ = ["FitSettings", "encode_items", "fit_selector", "train"]
 
@@ -28,6 +31,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _MIN_OUTCOMES = 20
+_FEW = 20  # items of a cluster
 _SIZE = re.compile(
     r"(?<![a-z0-9.])(\d{1,3}(?:\.\d)?)b(?![a-z0-9])"
 )  # "llama-3.1-8b": 8 billion weights
@@ -67,11 +71,9 @@ def train(
     fit_splits: Sequence[str] = ("train",),
     settings: FitSettings | None = None,
     cache: Path | None = None,
-    command: str | None = None,
-    metrics: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Bundle:
-    """Read files, fit, and write a bundle.
+    """Read files, fit, measure on the dev split where that was not fitted on, and write a bundle.
 
     Args:
         items: files of items; see :func:`~fugu_adapters.evaluate.data.read_dataset`.
@@ -83,22 +85,51 @@ def train(
         fit_splits: splits of the items whose outcomes are used.
         settings: how to fit.
         cache: folder that keeps vectors between fits.
-        command: what rebuilds it, for provenance.
-        metrics: held-out figures to keep with it.
         progress: told what is being done.
 
     Raises:
         ConfigError: where a file cannot be used.
         InputError: where there is too little to fit.
     """
-    data = read_dataset(items, outcomes, workers).in_splits(fit_splits)
-    vectors = encode_items(data, encoder, cache=cache, progress=progress)
+    data = read_dataset(items, outcomes, workers)
+    held_out = [] if "dev" in fit_splits else ["dev"]
+    wanted = data.in_splits([*fit_splits, *held_out])
+    vectors = encode_items(wanted, encoder, cache=cache, progress=progress)
     bundle = fit_selector(
-        data, vectors, encoder=encoder, seed=seed, settings=settings, progress=progress,
-        provenance={"command": command, "fit_splits": list(fit_splits)}, metrics=metrics,
+        data.in_splits(fit_splits), vectors, encoder=encoder, seed=seed, settings=settings,
+        provenance={"command": _command(items, outcomes, workers, seed), "fit_splits": list(fit_splits)},
+        progress=progress,
     )  # fmt: skip
+    bundle = replace(bundle, metrics={"dev": _measure(bundle, data.in_splits(held_out), vectors)})
     save_bundle(bundle, output)
-    return bundle
+    return load_bundle(output)
+
+
+def _command(
+    items: Sequence[Path], outcomes: Sequence[Path], workers: Path | None, seed: int
+) -> str:
+    """What rebuilds the bundle, files by their names."""
+    parts = ["fugu train selector", *(f"--items {path.name}" for path in items)]
+    parts += [f"--outcomes {path.name}" for path in outcomes]
+    parts += [] if workers is None else [f"--workers {workers.name}"]
+    return " ".join([*parts, f"--seed {seed}"])
+
+
+def _measure(bundle: Bundle, data: Dataset, vectors: Vectors) -> dict[str, Any]:
+    """How true the predicted scores are on outcomes that were not fitted on; empty without any."""
+    if not len(data.item):
+        return {}
+    used, place = np.unique(data.item, return_inverse=True)
+    names = list(data.workers)
+    view = ClusterSelector(bundle).forecast(vectors[used], names, [None] * len(names))
+    p = view.p[place, data.worker].astype(np.float64)
+    plain = (bundle.p @ bundle.mass)[data.worker]
+    return {
+        "outcomes": len(data.item),
+        "calibration_error": round(calibration_error(p, data.score), 4),
+        "brier": round(float(((p - data.score) ** 2).mean()), 4),
+        "brier_of_worker_means": round(float(((plain - data.score) ** 2).mean()), 4),
+    }
 
 
 def encode_items(
@@ -195,8 +226,8 @@ def _tensors(data: Dataset, groups: _Groups, settings: FitSettings) -> dict[str,
         "p": ability.p.astype(np.float32),
         "sd": ability.sd.astype(np.float32),
         "count": np.minimum(ability.count, 65_535).astype(np.float32),
-        "log_tokens": _log_tokens(data, cluster, k, facts, settings.length_prior),
-        "seconds": _seconds(data, cluster, k, settings.length_prior),
+        "log_tokens": expected_log_tokens(data, cluster, k, facts, settings.length_prior),
+        "seconds": expected_seconds(data, cluster, k, settings.length_prior),
         "crowd": crowd,
         "tier": tier,
     }
@@ -216,7 +247,11 @@ def _clusters(data: Dataset, vectors: Vectors, seed: int, settings: FitSettings)
     coarse = kmeans(centroids, min(settings.areas, len(centroids)), seed=seed, weight=size)
     _, area = np.unique(assign(centroids, coarse), return_inverse=True)
     cosine = np.einsum("nd,nd->n", vectors[used], centroids[members])
-    reach = [np.quantile(cosine[members == c], settings.reach) for c in range(len(centroids))]
+    reach = np.array(
+        [np.quantile(cosine[members == c], settings.reach) for c in range(len(centroids))]
+    )
+    few = np.bincount(members) < _FEW  # their own spread says little
+    reach[few] = np.minimum(reach[few], np.median(reach))
     return _Groups(
         used=used,
         members=members,
@@ -266,63 +301,6 @@ def _labels(data: Dataset, groups: _Groups) -> tuple[str, ...]:
         else:
             labels.append(domain.most_common(1)[0][0])
     return tuple(labels)
-
-
-def _log_tokens(
-    data: Dataset, cluster: Ints, k: int, facts: Sequence[Facts], prior: float
-) -> NDArray[np.float32]:
-    """Logarithm of the expected reply tokens, ``[W, K]``.
-
-    ``log tokens = verbosity of the worker + length of the cluster's answers``, each cell shrunk towards
-    that sum, plus half the worker's residual variance (the mean of a log-normal). Workers that reason out
-    of sight and were never counted are taken to be as verbose as those that were, others as the median.
-    """
-    workers = len(data.workers)
-    keep = np.isfinite(data.output_tokens) & (data.output_tokens > 0)
-    cell = data.worker[keep] * k + cluster[data.item[keep]]
-    logs = np.log(data.output_tokens[keep])
-    total = np.bincount(cell, weights=logs, minlength=workers * k).reshape(workers, k)
-    count = np.bincount(cell, minlength=workers * k).reshape(workers, k).astype(np.float64)
-    if not len(cell):
-        return np.full((workers, k), np.log(300.0), dtype=np.float32)
-    length = np.full(k, total.sum() / count.sum())
-    verbosity = np.zeros(workers)
-    for _ in range(20):  # lengths first: what only agents did is long because of the task
-        pull = prior * length.mean()
-        length = ((total - count * verbosity[:, None]).sum(axis=0) + pull) / (
-            count.sum(axis=0) + prior
-        )
-        verbosity = (total - count * length).sum(axis=1) / (count.sum(axis=1) + prior)
-    counted = count.sum(axis=1) > 0
-    hidden = np.array([fact.hidden_reasoning for fact in facts])
-    usual = float(np.median(verbosity[counted]))
-    high = verbosity[counted & hidden] if (counted & hidden).any() else verbosity[counted]
-    verbosity[~counted] = usual
-    verbosity[~counted & hidden] = max(
-        usual, float(np.quantile(high, 0.5 if len(high) < workers else 0.9))
-    )
-    base = verbosity[:, None] + length
-    mean = base + (total - count * base) / (count + prior)
-    residual = (logs - mean.ravel()[cell]) ** 2
-    variance = np.bincount(cell // k, weights=residual, minlength=workers)
-    variance = (variance + prior * residual.mean()) / (count.sum(axis=1) + prior)
-    expected = np.clip(mean + 0.5 * variance[:, None], 0.0, 11.0)
-    return np.asarray(expected, dtype=np.float32)
-
-
-def _seconds(data: Dataset, cluster: Ints, k: int, prior: float) -> NDArray[np.float32]:
-    """Expected seconds, cells shrunk to the worker's mean, -1 for workers never timed, ``[W, K]``."""
-    workers = len(data.workers)
-    keep = np.isfinite(data.latency_s)
-    cell = data.worker[keep] * k + cluster[data.item[keep]]
-    total = np.bincount(cell, weights=data.latency_s[keep], minlength=workers * k).reshape(
-        workers, k
-    )
-    count = np.bincount(cell, minlength=workers * k).reshape(workers, k)
-    timed = count.sum(axis=1, keepdims=True)
-    mean = total.sum(axis=1, keepdims=True) / np.maximum(timed, 1)
-    value = (total + prior * mean) / (count + prior)
-    return np.where(timed > 0, value, -1.0).astype(np.float32)
 
 
 def _price_prior(

@@ -376,7 +376,12 @@ def _points(best: Candidate, first: Candidate) -> str:
 
 def _times(best: Candidate, first: Candidate) -> str:
     if best.cost_usd and first.cost_usd:
-        return f" at {best.cost_usd / first.cost_usd:.2g} times the price"
+        times = best.cost_usd / first.cost_usd
+        return (
+            f" at {times:.1f} times the price"
+            if times < 10
+            else f" at {times:,.0f} times the price"
+        )
     if best.cost_usd is not None and first.cost_usd is not None:
         return " at a higher price" if best.cost_usd > first.cost_usd else " at the same price"
     return " at an unknown price" if best.cost_usd is None else ""

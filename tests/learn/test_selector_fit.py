@@ -146,16 +146,27 @@ def test_too_few_outcomes_are_refused(data: Dataset) -> None:
 def test_training_from_files_writes_a_bundle_with_its_provenance(tmp_path: Path) -> None:
     """The saved folder loads, decides, and says which files, items, seed and command made it."""
     items, outcomes, workers = make_world(tmp_path, items=60)
+    rows = [json.loads(line) for line in items.read_text().splitlines()]
+    for row in rows:
+        row["split"] = "dev" if int(row["item_id"]) % 3 == 0 else "train"
+    items.write_text("".join(json.dumps(row) + "\n" for row in rows))
     told: list[str] = []
     train(
         [items], [outcomes], tmp_path / "out", workers=workers, encoder="static-1", seed=5, settings=SMALL,
-        cache=tmp_path / "cache", command="fugu train selector", progress=lambda what, _d, _t: told.append(what),
+        cache=tmp_path / "cache", progress=lambda what, _d, _t: told.append(what),
     )  # fmt: skip
     bundle = load_bundle(tmp_path / "out")
     assert bundle.encoder == "static-1"
     assert bundle.provenance["seed"] == 5
-    assert bundle.provenance["items"] == {"toy": 60}
-    assert bundle.provenance["outcomes"] == 180
+    assert bundle.provenance["items"] == {"toy": 40}
+    assert bundle.provenance["outcomes"] == 120
+    assert bundle.provenance["command"] == (
+        "fugu train selector --items items.jsonl --outcomes outcomes.jsonl "
+        "--workers workers.jsonl --seed 5"
+    )
+    assert bundle.metrics["dev"]["outcomes"] == 60
+    assert bundle.metrics["dev"]["brier"] < bundle.metrics["dev"]["brier_of_worker_means"]
+    assert bundle.digest
     assert [source["file"] for source in bundle.provenance["inputs"]] == [
         "items.jsonl", "outcomes.jsonl", "workers.jsonl",
     ]  # fmt: skip
