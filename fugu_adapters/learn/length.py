@@ -20,7 +20,7 @@ _UNSEEN = math.log(4.0)
 billed as four times the words that others write: an assumption, and the model card says so."""
 
 _ROUNDS = 20
-_USUAL_TOKENS, _MOST_TOKENS = 300.0, 60_000.0
+_USUAL_TOKENS, _MOST_TOKENS = 300.0, 1_000_000.0
 
 
 def expected_log_tokens(
@@ -61,7 +61,7 @@ def expected_log_tokens(
     variance = np.bincount(worker, weights=spread, minlength=workers) + prior * spread.mean()
     variance /= np.bincount(worker, minlength=workers) + prior
     expected = np.minimum(base + moved + 0.5 * variance[:, None], math.log(_MOST_TOKENS))
-    return np.maximum(expected, 0.0).astype(np.float32)
+    return np.asarray(np.maximum(expected, 0.0), dtype=np.float32)
 
 
 def _two_way(

@@ -42,7 +42,7 @@ class FitSettings:
     """How a bundle is fitted; the defaults were chosen on the dev split (see docs/benchmarks.md).
 
     Attributes:
-        clusters: K, fewer where there are fewer than eight items for each.
+        clusters: K, fewer where there are fewer than four items for each.
         areas: groups of clusters that share evidence.
         balance: an item counts ``(items of its suite) ** -balance`` when clusters are made.
         reach: quantile of the members' cosines below which a request counts as unlike the cluster.
@@ -238,7 +238,7 @@ def _clusters(data: Dataset, vectors: Vectors, seed: int, settings: FitSettings)
     used = np.unique(data.item)
     _, suite = np.unique([data.suites[index] for index in used], return_inverse=True)
     weight = (np.bincount(suite)[suite] ** -settings.balance).astype(np.float32)
-    k = max(1, min(settings.clusters, len(used) // 8))
+    k = max(1, min(settings.clusters, len(used) // 4))
     centroids = kmeans(vectors[used], k, seed=seed, weight=weight)
     members = assign(vectors[used], centroids)
     present, members = np.unique(members, return_inverse=True)  # equal prompts can leave one empty

@@ -15,7 +15,7 @@ from fugu_adapters.encoders import load_encoder
 from fugu_adapters.messages import estimate_tokens, routing_text
 from fugu_adapters.policies.aliases import match_profile
 from fugu_adapters.policies.selector import TOLERANCE, Arm, ClusterSelector
-from fugu_adapters.policies.weights import default_bundle, load_bundle
+from fugu_adapters.policies.weights import Bundle, default_bundle, load_bundle
 from fugu_adapters.pool import Pool
 from fugu_adapters.types import Decision, Effort, Request
 
@@ -46,11 +46,15 @@ class Router:
         """
         with self._lock:
             if self._selector is None:
-                folder = self.pool.selector
-                self._selector = ClusterSelector(
-                    default_bundle() if folder is None else load_bundle(folder)
-                )
+                self._selector = ClusterSelector(self._bundle())
             return self._selector
+
+    def _bundle(self) -> Bundle:
+        if self.pool.selector is not None:
+            return load_bundle(self.pool.selector)
+        # Local models differ by kind of everyday task, of which the public outcomes have little.
+        local = all(worker.api == "embedded" and worker.path is None for worker in self.pool)
+        return default_bundle("local" if local else "selector")
 
     def profile_of(self, worker: Worker) -> str | None:
         """The learned profile that stands for a worker, or ``None`` where nothing was measured."""
@@ -105,6 +109,7 @@ class Router:
         )
 
     def _encode_text(self, text: str) -> NDArray[np.float32]:
-        vector = load_encoder(self.selector.bundle.encoder).encode([text])[0]
+        encoder = load_encoder(self.selector.bundle.encoder)
+        vector: NDArray[np.float32] = encoder.encode([text])[0]
         vector.flags.writeable = False  # it is shared by every later request with this text
         return vector

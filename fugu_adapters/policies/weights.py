@@ -14,7 +14,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,10 +160,14 @@ def _replace(path: Path, data: bytes) -> None:
 
 
 @functools.cache
-def default_bundle() -> Bundle:
-    """The bundle that ships with the package, read once per process."""
+def default_bundle(name: Literal["selector", "local"] = "selector") -> Bundle:
+    """A bundle that ships with the package, read once per process.
+
+    Args:
+        name: ``selector``, for any pool, or ``local``, for pools of embedded workers alone.
+    """
     with importlib.resources.as_file(
-        importlib.resources.files("fugu_adapters") / "weights" / "selector"
+        importlib.resources.files("fugu_adapters") / "weights" / name
     ) as folder:
         return load_bundle(folder)
 
