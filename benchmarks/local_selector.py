@@ -131,17 +131,19 @@ def search(data: Dataset, vectors: np.ndarray) -> None:
     print(
         f"{len(items)} items; each worker: {score.mean(axis=0).round(3)} in {seconds.mean(axis=0).round(2)} s"
     )
-    for clusters in (16, 24, 32, 48):
-        for sd in (1.0, 2.0):
-            for nearest in (1, 2, 4):
-                settings = replace(
-                    SETTINGS,
-                    clusters=clusters,
-                    ability=replace(SETTINGS.ability, cluster_sd=sd),
-                    decision=replace(SETTINGS.decision, nearest=nearest),
-                )
-                right, took = cross_validate(settings, data, vectors)
-                print(f"{clusters=} {sd=} {nearest=}: {right:.3f} {took:.2f} s", flush=True)
+    for clusters in (24, 32, 44):
+        for cluster_sd in (2.0, 4.0, 8.0):
+            for item_sd in (0.3, 1.0):
+                for gain_z in (0.0, 0.3):
+                    settings = replace(
+                        SETTINGS,
+                        clusters=clusters,
+                        ability=replace(SETTINGS.ability, cluster_sd=cluster_sd, item_sd=item_sd),
+                        decision=replace(SETTINGS.decision, gain_z=gain_z),
+                    )
+                    right, took = cross_validate(settings, data, vectors)
+                    told = f"{clusters=} {cluster_sd=} {item_sd=} {gain_z=}"
+                    print(f"{told}: {right:.3f} {took:.2f} s", flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
