@@ -12,8 +12,8 @@ QUESTIONS = (
     "What is the capital of Portugal?",
     "Compute 487 * 36 + 219.",
     "How many times does the letter r occur in 'strawberry raspberry'?",
-    "Is this review positive or negative? 'The food was cold and the waiter ignored us.'",
-    "A box holds 24 pencils. A teacher buys 7 boxes and hands out 95 pencils. How many are left?",
+    "Is this review positive or negative? 'We loved the food.' One word.",
+    "Which date is 45 days after March 1, 2026? Answer as YYYY-MM-DD.",
     "Write a Python function that returns the larger of two numbers.",
 )
 
@@ -28,7 +28,7 @@ def main() -> int:
         for question in QUESTIONS:
             out.print(question, style="bold", markup=False)
             # Local models are free, so effort "low" trades up to 8 points of expected score for speed.
-            result = fugu.run(question, effort="low", limits=Limits(seconds=90, output_tokens=200))
+            result = fugu.run(question, effort="low", limits=Limits(seconds=90, output_tokens=160))
             for candidate in result.decision.candidates:
                 mark = "->" if candidate.worker == result.worker else "  "
                 out.print(

@@ -54,7 +54,7 @@ class EmbeddedBackend:
         if request.response_format is None:  # programs cannot be held to a format
             if mode == "calculator" and prompts_embedded.has_number(request.messages):
                 return await self._calculate(request, on_delta)
-            if mode == "python":
+            if mode == "python" and not prompts_embedded.asks_for_code(request.messages):
                 return await self._program(request, on_delta)
         messages: Sequence[Message] = request.messages
         if mode == "few-shot":

@@ -17,6 +17,7 @@ from fugu_adapters.types import Message
 __all__ = [
     "ask_for_expression",
     "ask_for_program",
+    "asks_for_code",
     "expression_grammar",
     "extract_program",
     "has_number",
@@ -72,6 +73,10 @@ _EXAMPLES = (
 )
 
 _FENCE = re.compile(r"```[a-zA-Z]*[ \t]*\n?(.*?)(?:```|\Z)", re.DOTALL)
+_WRITE_CODE = re.compile(
+    r"\b(?:write|implement|define|create)\b.{0,40}\b(?:function|program|script|class|method|code)\b",
+    re.IGNORECASE | re.DOTALL,
+)
 _DIGIT = re.compile(r"\d")
 
 
@@ -129,6 +134,11 @@ def _turns(examples: Sequence[tuple[str, str]]) -> list[Message]:
         turns.append({"role": "user", "content": question})
         turns.append({"role": "assistant", "content": answer})
     return turns
+
+
+def asks_for_code(messages: Sequence[Message]) -> bool:
+    """Whether the last message wants code itself, and not what code would work out."""
+    return _WRITE_CODE.search(text_of(messages[-1])) is not None
 
 
 def has_number(messages: Sequence[Message]) -> bool:

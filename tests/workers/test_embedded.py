@@ -21,7 +21,11 @@ from fugu_adapters.errors import (
 from fugu_adapters.types import Delta, Reply, Request, Usage
 from fugu_adapters.workers import embedded, local_models, local_runtime
 from fugu_adapters.workers.embedded import EmbeddedBackend, embedded_workers
-from fugu_adapters.workers.prompts_embedded import expression_grammar, extract_program
+from fugu_adapters.workers.prompts_embedded import (
+    asks_for_code,
+    expression_grammar,
+    extract_program,
+)
 
 
 @pytest.fixture
@@ -373,3 +377,18 @@ def test_workers_appear_with_their_weights(monkeypatch):
         assert (worker.tools, worker.images, worker.json_schema) == (False, False, True)
         assert worker.context_window == local_runtime.CONTEXT_WINDOW
     assert embedded._MODES.keys() == local_models.MODELS.keys()
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("Write a Python function that adds two numbers.", True),
+        ("Please implement a small script to rename files", True),
+        ("What does this program print? print(3 * 4)", False),
+        ("How many letters has 'function'?", False),
+        ("Compute 487 * 36 + 219.", False),
+    ],
+)
+def test_code_that_is_the_answer_is_not_run(text: str, wanted: bool) -> None:
+    """A program-aided worker hands over code that was asked for, and runs what works out an answer."""
+    assert asks_for_code([{"role": "user", "content": text}]) is wanted
