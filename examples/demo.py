@@ -27,8 +27,7 @@ def main() -> int:
     with Fugu(pool) as fugu:
         for question in QUESTIONS:
             out.print(question, style="bold", markup=False)
-            # Local models are free, so effort "low" trades up to 8 points of expected score for speed.
-            result = fugu.run(question, effort="low", limits=Limits(seconds=90, output_tokens=160))
+            result = fugu.run(question, limits=Limits(seconds=90, output_tokens=160))
             for candidate in result.decision.candidates:
                 mark = "->" if candidate.worker == result.worker else "  "
                 out.print(
