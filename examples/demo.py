@@ -12,7 +12,7 @@ QUESTIONS = (
     "What is the capital of Portugal?",
     "Compute 487 * 36 + 219.",
     "How many times does the letter r occur in 'strawberry raspberry'?",
-    "Is this review positive or negative? 'We loved the food.' One word.",
+    "Is this review positive or negative? 'I loved every minute of it.' Answer with one word.",
     "Which date is 45 days after March 1, 2026? Answer as YYYY-MM-DD.",
     "Write a Python function that returns the larger of two numbers.",
 )
