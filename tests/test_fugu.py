@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -311,3 +312,14 @@ def test_messages_reach_the_worker_unchanged() -> None:
     request = a.requests[0]
     assert list(request.messages) == messages
     assert (request.temperature, request.stop, request.seed) == (0.5, ("END",), 3)
+
+
+def test_a_missing_runtime_takes_local_models_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another worker answers; alone, the error names the extra to install."""
+    monkeypatch.setitem(sys.modules, "xllamacpp", None)
+    local = Worker(name="local", api="embedded", model="smollm2-135m")
+    other = ScriptedWorker("other")
+    with Fugu(Pool([local, other.worker]), store=False) as fugu:
+        assert fugu.run("hi").worker == "other"
+    with Fugu(Pool([local]), store=False) as fugu, pytest.raises(ConfigError, match="embedded"):
+        fugu.run("hi")

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import typer
 
-from fugu_adapters.cli import ask, doctor, init, pool, profile, pull, route, trace, train
+from fugu_adapters.cli import train
+from fugu_adapters.cli.ask import ask
+from fugu_adapters.cli.doctor import doctor
+from fugu_adapters.cli.init import init
+from fugu_adapters.cli.pool import pool
+from fugu_adapters.cli.profile import profile
+from fugu_adapters.cli.pull import pull
+from fugu_adapters.cli.route import route
+from fugu_adapters.cli.trace import trace
 
 __all__ = ["app"]
 
@@ -17,14 +25,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(ask.ask)
-app.command()(route.route)
-app.command()(pool.pool)
-app.command()(init.init)
-app.command()(doctor.doctor)
-app.command()(pull.pull)
-app.command()(trace.trace)
-app.command()(profile.profile)
+for _command in (ask, route, pool, init, doctor, pull, trace, profile):
+    app.command()(_command)
 app.add_typer(train.app, name="train")
 
 

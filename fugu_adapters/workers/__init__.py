@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from fugu_adapters.config import Worker
@@ -55,6 +56,8 @@ def why_not_ready(worker: Worker) -> str | None:
     key = worker.api_key_env
     if key is not None and not os.environ.get(key):
         return f"needs the environment variable {key}, which is not set"
+    if worker.api == "embedded" and find_spec("xllamacpp") is None:
+        return "needs the local runtime: pip install 'fugu-adapters[embedded]'"
     if worker.path is not None:
         return None if worker.path.exists() else f"needs the file {worker.path}, which is not there"
     if worker.api == "embedded":
