@@ -26,7 +26,9 @@ lint: $(VENV)/.test  ## style, types, layers
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.test weights  ## the tests, with branch coverage
+	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
 weights: $(VENV)/.test  ## the small local models that the tests and the demo use

@@ -43,6 +43,7 @@ class Shell:
             "COLUMNS": "200",
             "TEST_KEY": CANARY,
         }
+        self.env |= {key: value for key, value in os.environ.items() if "COVERAGE" in key}
 
     def write(self, *workers: str, facts: Mapping[str, str] | None = None) -> None:
         text = ""
@@ -303,3 +304,26 @@ async def test_profile_then_train_then_route_by_the_new_weights(shell: Shell) ->
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     broken = await shell("route", "--json", "Name the capital of Portugal.")
     assert (broken.code, json.loads(broken.err)["error"]["type"]) == (3, "WeightsError")
+
+
+async def test_tables_for_people(shell: Shell) -> None:
+    """The lists of models and of runs, a profile's summary, and a trained selector in words."""
+    listed = await shell("pull", "--list")
+    assert "smollm2-135m" in listed.out
+    assert {row["name"]: row["here"] for row in (await shell("pull", "--list", "--json")).json}[
+        "smollm2-135m"
+    ] is False
+    unknown = await shell("pull", "no-such-model")
+    assert (unknown.code, "known:" in unknown.err) == (3, True)
+    shell.server.script("a", [error_reply(404), chat_reply("Lisbon")])
+    shell.write("a")
+    assert (await shell("ask", "Name the capital of Portugal.")).code == 5
+    assert (await shell("ask", "Name the capital of Portugal.")).code == 0
+    runs = await shell("trace", "--list", "5")
+    assert "error" in runs.out
+    assert "ok" in runs.out
+    assert "Name the capital" in runs.out
+    profiled = await shell("profile", "--per-kind", "1", "--max-calls", "5", "--output", "o.jsonl")
+    assert profiled.code == 0, profiled.err
+    assert "stopped by 5 calls" in profiled.out
+    assert (shell.folder / "items.jsonl").is_file()
