@@ -8,6 +8,9 @@ INSTALL := $(UV) pip install --quiet --require-hashes
 EDITABLE := $(UV) pip install --quiet --no-deps --no-build-isolation --editable .
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
+# Certificates as the machine trusts them, company proxies included.
+export UV_SYSTEM_CERTS := true
+
 .PHONY: help demo test lint unit wheel sets weights lock bench clean
 
 help:  ## list the targets
