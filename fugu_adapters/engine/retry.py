@@ -19,7 +19,7 @@ from fugu_adapters.errors import (
     WorkerUnavailable,
 )
 
-__all__ = ["Action", "RetryPolicy", "action_for", "delay_before"]
+__all__ = ["UNREACHABLE", "Action", "RetryPolicy", "action_for", "delay_before"]
 
 Action: TypeAlias = Literal["retry", "next", "stop"]
 
@@ -53,6 +53,9 @@ _ACTIONS: tuple[tuple[type[WorkerError], Action], ...] = (
     (WorkerRefused, "next"),
     (WorkerError, "next"),
 )
+
+UNREACHABLE = frozenset({"dns", "connect_refused", "connect_timeout", "tls"})
+"""Causes of failure that a second try a moment later hardly mends: others are asked first."""
 
 _BAD_REQUEST = frozenset({400, 422})
 

@@ -29,7 +29,7 @@ class Run:
         emit: told of everything that happens.
         stream: whether replies are wanted piece by piece.
         clock: monotonic seconds.
-        refused: endpoints that rejected our key during this run.
+        given_up: endpoints that are not asked again in this run, each with the reason.
         attempts: calls so far.
         text: what was already delivered of the answer under way.
     """
@@ -41,7 +41,7 @@ class Run:
     emit: EventSink
     stream: bool = False
     clock: Clock = time.monotonic
-    refused: set[str] = field(default_factory=set)
+    given_up: dict[str, str] = field(default_factory=dict)
     attempts: list[Attempt] = field(default_factory=list)
     text: str = ""
     delivered: bool = False

@@ -14,7 +14,7 @@ from fugu_adapters.engine.backend import Backend
 from fugu_adapters.engine.events import call_span, record_reply
 from fugu_adapters.engine.health import Health
 from fugu_adapters.engine.limits import Gate, Reservation
-from fugu_adapters.engine.retry import RetryPolicy, action_for, delay_before
+from fugu_adapters.engine.retry import UNREACHABLE, RetryPolicy, action_for, delay_before
 from fugu_adapters.engine.run import Run
 from fugu_adapters.errors import (
     WorkerError,
@@ -78,18 +78,21 @@ class Caller:
                 error.worker, error.attempts = worker.name, attempt
                 wait = self._wait_after(error, attempt, worker, run, last=last)
                 if wait is None:
+                    if error.cause_kind in UNREACHABLE:  # other workers there would fare no better
+                        run.given_up[worker.endpoint] = str(error)
                     raise
             await self._sleep(wait)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def _admit(self, worker: Worker, run: Run, *, last: bool) -> None:
         """Wait for the endpoint's breaker if that is short, or say that it is cooling down."""
-        if worker.endpoint in run.refused:
-            raise WorkerRefused(
-                "its endpoint has rejected our key in this run",
+        reason = run.given_up.get(worker.endpoint)
+        if reason is not None:
+            raise WorkerUnavailable(
+                f"its endpoint was given up in this run: {reason}",
                 worker=worker.name,
                 attempts=0,
-                cause_kind="key_refused",
+                cause_kind="given_up",
             )
         for _ in range(2):
             if self.health.admit(worker.endpoint, now=run.clock()):
@@ -110,6 +113,8 @@ class Caller:
     ) -> float | None:
         """Seconds to wait before asking again, or ``None`` where that is not done."""
         if run.delivered or action_for(error) != "retry" or attempt >= self.retry.attempts:
+            return None
+        if error.cause_kind in UNREACHABLE and not last:
             return None
         hint = error.retry_after
         wait = delay_before(attempt + 1, hint=hint, policy=self.retry, rng=self._rng)
@@ -206,7 +211,7 @@ class Caller:
         """Tell the breaker. A refusal is about the request or the key, not about health."""
         if isinstance(error, WorkerRefused):
             if error.status in _KEY_REFUSED:
-                run.refused.add(worker.endpoint)
+                run.given_up[worker.endpoint] = str(error)
             self.health.success(worker.endpoint, now=run.clock())
             return
         self.health.failure(worker.endpoint, now=run.clock(), hint=error.retry_after)

@@ -114,6 +114,7 @@ class _Columns:
     seconds: Floats
     mean_p: Floats  # [A], over the training mix
     mean_sd: Floats
+    mean_tokens: Floats  # [A], geometric: a few agent tasks are a thousand times longer
     measured: NDArray[np.bool_]  # [A]
     best: int  # over the training mix
     anchor: NDArray[np.int64]  # [K], over the area of each cluster
@@ -216,7 +217,7 @@ class ClusterSelector:
         return Forecast(
             p=p,
             sd=sd,
-            tokens=spread(pool.tokens),
+            tokens=spread(pool.tokens) ** trust * pool.mean_tokens ** (1.0 - trust),
             seconds=np.where(seconds < 0, np.nan, seconds).astype(np.float32),
             measured=pool.measured,
             anchor=np.where(inside, pool.anchor[cluster], pool.best),
@@ -263,6 +264,7 @@ class ClusterSelector:
             seconds=seconds,
             mean_p=mean_p,
             mean_sd=mean_sd.astype(np.float32),
+            mean_tokens=np.exp(np.log(tokens) @ bundle.mass).astype(np.float32),
             measured=measured,
             best=int(np.argmax(mean_p - handicap)),
             anchor=np.argmax(by_area - handicap[:, None], axis=0)[area],

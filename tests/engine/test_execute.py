@@ -181,6 +181,19 @@ async def test_a_rejected_key_disables_its_endpoint_for_the_run() -> None:
     assert h.calls() == [1, 0, 1]
 
 
+async def test_an_unreachable_endpoint_is_left_for_the_next_at_once() -> None:
+    """One try, no other worker of that endpoint, and calls to spare; alone it is tried again."""
+    down = WorkerUnavailable("no such name", cause_kind="dns")
+    h = Harness({"a": Script(down), "b": Script(OK), "c": Script(OK)}, first=0.001)
+    a, b, c = h.workers
+    b = b.model_copy(update={"base_url": a.base_url})
+    assert (await h.answer(h.new_run(), [a, b, c]))[0] == "c"
+    assert h.calls() == [1, 0, 1]
+    h = Harness({"a": Script(down, OK)}, first=0.001)
+    assert (await h.answer(h.new_run()))[0] == "a"
+    assert h.calls() == [2]
+
+
 async def test_everyone_failing_names_each_worker_and_reason() -> None:
     """The summary keeps a common class and the soonest hint."""
     h = Harness(
