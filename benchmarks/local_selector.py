@@ -167,6 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         encoder=ENCODER,
         fit_splits=("train", "dev"),
         settings=SETTINGS,
+        command="python benchmarks/local_selector.py --output fugu_adapters/weights/local",
     )
     report(data.in_splits(("test",)), fitted, bundle, vectors)
 

@@ -71,6 +71,7 @@ def train(
     fit_splits: Sequence[str] = ("train",),
     settings: FitSettings | None = None,
     cache: Path | None = None,
+    command: str | None = None,
     progress: Progress | None = None,
 ) -> Bundle:
     """Read files, fit, measure on the dev split where that was not fitted on, and write a bundle.
@@ -85,6 +86,7 @@ def train(
         fit_splits: splits of the items whose outcomes are used.
         settings: how to fit.
         cache: folder that keeps vectors between fits.
+        command: what rebuilds the bundle; ``fugu train selector`` with these files where not given.
         progress: told what is being done.
 
     Raises:
@@ -97,7 +99,7 @@ def train(
     vectors = encode_items(wanted, encoder, cache=cache, progress=progress)
     bundle = fit_selector(
         data.in_splits(fit_splits), vectors, encoder=encoder, seed=seed, settings=settings,
-        provenance={"command": _command(items, outcomes, workers, seed), "fit_splits": list(fit_splits)},
+        provenance={"command": command or _command(items, outcomes, workers, seed), "fit_splits": list(fit_splits)},
         progress=progress,
     )  # fmt: skip
     bundle = replace(bundle, metrics={"dev": _measure(bundle, data.in_splits(held_out), vectors)})
