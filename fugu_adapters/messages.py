@@ -13,6 +13,7 @@ from fugu_adapters.types import Message, Request
 __all__ = [
     "MAX_IMAGE_BYTES",
     "MAX_REQUEST_BYTES",
+    "clip_middle",
     "estimate_tokens",
     "has_images",
     "parse_messages",
@@ -182,6 +183,11 @@ def routing_text(request: Request, *, max_chars: int = 6_000) -> str:
     spoken = [message for message in request.messages if text_of(message).strip()]
     asked = [message for message in spoken if message.get("role") == "user"] or spoken
     text = text_of(asked[-1]) if asked else ""
+    return clip_middle(text, max_chars)
+
+
+def clip_middle(text: str, max_chars: int) -> str:
+    """The text with its middle left out where it is longer than ``max_chars`` characters."""
     if len(text) <= max_chars:
         return text
     half = max_chars // 2

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fugu_adapters.errors import WeightsError
+from fugu_adapters.messages import clip_middle
 
 __all__ = ["DEFAULT_ENCODER", "ENCODERS", "Encoder", "Vectors", "clip_middle", "load_encoder"]
 
@@ -65,11 +66,3 @@ def load_encoder(encoder_id: str) -> Encoder:
         f"encoder: expected one of {', '.join(ENCODERS)}, got {encoder_id!r}; "
         "train the selector again with an encoder of this version"
     )
-
-
-def clip_middle(text: str, max_chars: int) -> str:
-    """The text with its middle left out where it is longer than ``max_chars`` characters."""
-    if len(text) <= max_chars:
-        return text
-    half = max_chars // 2
-    return f"{text[:half]}\n{text[-half:]}"
