@@ -42,8 +42,8 @@ SETTINGS = FitSettings(
     areas=10,
     reach=0.0,
     length_prior=2.0,
-    ability=AbilitySettings(item_sd=1.0, worker_sd=1.0, area_sd=1.0, cluster_sd=2.0),
-    decision=Settings(nearest=2, gain_z=0.3, loss_z=0.0),
+    ability=AbilitySettings(spread=4.0, belief=1e4, pooling=1e4),
+    decision=Settings(nearest=2, width=2.0, gain_z=0.3, loss_z=0.0),
 )
 
 
@@ -131,19 +131,18 @@ def search(data: Dataset, vectors: np.ndarray) -> None:
     print(
         f"{len(items)} items; each worker: {score.mean(axis=0).round(3)} in {seconds.mean(axis=0).round(2)} s"
     )
-    for clusters in (24, 32, 44):
-        for cluster_sd in (2.0, 4.0, 8.0):
-            for item_sd in (0.3, 1.0):
-                for gain_z in (0.0, 0.3):
-                    settings = replace(
-                        SETTINGS,
-                        clusters=clusters,
-                        ability=replace(SETTINGS.ability, cluster_sd=cluster_sd, item_sd=item_sd),
-                        decision=replace(SETTINGS.decision, gain_z=gain_z),
-                    )
-                    right, took = cross_validate(settings, data, vectors)
-                    told = f"{clusters=} {cluster_sd=} {item_sd=} {gain_z=}"
-                    print(f"{told}: {right:.3f} {took:.2f} s", flush=True)
+    for clusters in (32,):
+        for width in (2.0, 4.0, 8.0):
+            for spread, gain_z in ((1.0, 0.0), (2.0, 0.0), (2.0, 0.3), (4.0, 0.0), (4.0, 0.3)):
+                settings = replace(
+                    SETTINGS,
+                    clusters=clusters,
+                    ability=replace(SETTINGS.ability, spread=spread),
+                    decision=replace(SETTINGS.decision, width=width, gain_z=gain_z),
+                )
+                right, took = cross_validate(settings, data, vectors)
+                told = f"{clusters=} {width=} {spread=} {gain_z=}"
+                print(f"{told}: {right:.3f} {took:.2f} s", flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

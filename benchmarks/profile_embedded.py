@@ -22,7 +22,7 @@ DATA = Path(__file__).parent / "data"
 REPLY_TOKENS = 200  # fewer would cut off models that reason before they answer
 
 
-def request_for(item: Item) -> Request:
+def request_for(item: Item, _worker: Worker) -> Request:
     """The prompt alone, at temperature 0, with one bound for all kinds and workers."""
     message = {"role": "user", "content": item.prompt}
     return Request(messages=(message,), temperature=0.0, max_output_tokens=REPLY_TOKENS)

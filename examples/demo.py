@@ -9,7 +9,6 @@ from rich.console import Console
 from fugu_adapters import Fugu, FuguError, Limits, Pool
 
 QUESTIONS = (
-    "What is the capital of Portugal?",
     "Compute 487 * 36 + 219.",
     "How many times does the letter r occur in 'strawberry raspberry'?",
     "Is this review positive or negative? 'I loved every minute of it.' Answer with one word.",

@@ -26,6 +26,7 @@ __all__ = [
     "Config",
     "PoolConfig",
     "Price",
+    "RoutingConfig",
     "StoreConfig",
     "Worker",
     "load_config",
@@ -224,6 +225,26 @@ class PoolConfig(_Strict):
     selector: Path | None = None
 
 
+class RoutingConfig(_Strict):
+    """The ``[routing]`` table: how the turns of a conversation hang together.
+
+    Attributes:
+        sticky: whether the worker of the turn before stays unless a switch pays.
+        switch_gain: expected score that a better worker has to add before it takes over.
+        cache_ttl_s: seconds after a turn for which its worker has the prompt cached.
+        follow_ups: whether "go ahead" and the like are routed by the task that they belong to.
+        sessions: turns that are remembered, over all conversations; the oldest are forgotten first.
+        session_ttl_s: seconds after which a turn is forgotten.
+    """
+
+    sticky: bool = True
+    switch_gain: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.02
+    cache_ttl_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 300.0
+    follow_ups: bool = True
+    sessions: Annotated[int, Field(ge=0, le=1_000_000)] = 4_096
+    session_ttl_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 21_600.0
+
+
 class StoreConfig(_Strict):
     """The ``[store]`` table.
 
@@ -241,6 +262,7 @@ class Config(_Strict):
 
     pool: PoolConfig = PoolConfig()
     store: StoreConfig = StoreConfig()
+    routing: RoutingConfig = RoutingConfig()
     worker: tuple[Worker, ...] = ()
 
     @model_validator(mode="after")
@@ -307,6 +329,7 @@ def _resolve(config: Config, folder: Path) -> Config:
 _TABLES: dict[str, type[BaseModel]] = {
     "pool": PoolConfig,
     "store": StoreConfig,
+    "routing": RoutingConfig,
     "worker": Worker,
     "price": Price,
 }

@@ -60,7 +60,11 @@ class RunOptions(TypedDict, total=False):
             ``xhigh`` the best; it also bounds the reply's length.
         limits: caps on dollars, seconds, calls and tokens.
         exclude: workers not to ask, by name, ``provider:NAME``, ``tag:NAME`` or tag.
-        session: the conversation that the request belongs to; kept with the run.
+        session: the conversation that the request belongs to; kept with the run. Without it, one is
+            recognised where its history is sent along.
+        quality: least expected score relative to the best worker's, above 0 to 1; in place of what the
+            effort would give up for a lower price.
+        max_cost: dollars that the call may be expected to cost; ``limits`` hold what it may really cost.
         tools: function tools in OpenAI's shape.
         tool_choice: as in OpenAI's API.
         response_format: ``{"type": "json_schema", ...}`` or ``{"type": "json_object"}``.
@@ -76,6 +80,8 @@ class RunOptions(TypedDict, total=False):
     limits: Limits
     exclude: Sequence[str] | set[str] | frozenset[str]
     session: str | None
+    quality: float | None
+    max_cost: float | None
     tools: Sequence[dict[str, Any]]
     tool_choice: str | dict[str, Any] | None
     response_format: dict[str, Any] | None
@@ -132,6 +138,8 @@ class Fugu:
     def route(self, messages: str | Sequence[Message], **options: Unpack[RunOptions]) -> Decision:
         """Decide who would answer, and why. No call is made, and no key is needed.
 
+        It counts as a turn of its conversation, for hosts that make the call themselves.
+
         Raises:
             InputError: where the request is malformed or no worker may be asked.
         """
@@ -146,9 +154,23 @@ class Fugu:
         effort = options.get("effort", self.effort)
         if effort not in EFFORTS:
             raise InputError(f"effort: expected one of {', '.join(EFFORTS)}, got {effort!r}")
-        exclude = tuple(options.get("exclude", ()))
+        quality, max_cost = options.get("quality"), options.get("max_cost")
+        session = options.get("session")
+        if not isinstance(session, str | None):
+            raise InputError(f"session: expected text, got {type(session).__name__}")
+        if quality is not None and not (isinstance(quality, int | float) and 0 < quality <= 1):
+            raise InputError(f"quality: expected a number above 0, to 1, got {quality!r}")
+        if max_cost is not None and not (isinstance(max_cost, int | float) and max_cost >= 0):
+            raise InputError(f"max_cost: expected dollars, 0 or more, got {max_cost!r}")
         return self._router.decide(
-            request, model=model, effort=effort, exclude=exclude, unready=unready
+            request,
+            model=model,
+            effort=effort,
+            exclude=tuple(options.get("exclude", ())),
+            unready=unready,
+            session=session,
+            quality=quality,
+            max_cost=max_cost,
         )
 
     def _unready(self) -> dict[str, str]:
@@ -269,6 +291,8 @@ class Fugu:
             # Without awaiting, because the task may be on its way out.
             self._record(partial, run, options, error)
             raise
+        if worker.name != decision.worker:
+            self._router.answered(request, worker.name, session=options.get("session"))
         result = _result(run, decision, worker, reply)
         await asyncio.to_thread(self._record, result, run, options)
         emit(Event(kind="result", run_id=run.run_id, worker=worker.name, result=result))

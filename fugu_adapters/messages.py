@@ -16,6 +16,7 @@ __all__ = [
     "clip_middle",
     "estimate_tokens",
     "has_images",
+    "images_of",
     "parse_messages",
     "routing_text",
     "text_of",
@@ -53,10 +54,10 @@ def parse_messages(messages: str | Sequence[Message]) -> tuple[Message, ...]:
     parsed = tuple(_parse_message(index, message) for index, message in enumerate(messages))
     if not parsed:
         raise InputError("messages: the list is empty; pass at least one user message")
-    if not any(text_of(m).strip() or _images(m) or m.get("tool_calls") for m in parsed):
+    if not any(text_of(m).strip() or images_of(m) or m.get("tool_calls") for m in parsed):
         raise InputError("messages: every message is empty; there is nothing to answer")
     _check_size("text", sum(_text_bytes(m) for m in parsed), MAX_REQUEST_BYTES)
-    _check_size("images", sum(len(url) for m in parsed for url in _images(m)), MAX_IMAGE_BYTES)
+    _check_size("images", sum(len(url) for m in parsed for url in images_of(m)), MAX_IMAGE_BYTES)
     return parsed
 
 
@@ -138,8 +139,8 @@ def text_of(message: Message) -> str:
     return "\n".join(part["text"] for part in content if part.get("type") == "text")
 
 
-def _images(message: Message) -> list[str]:
-    """Addresses of the images in a message."""
+def images_of(message: Message) -> list[str]:
+    """Addresses of the images in a message, in order."""
     content = message.get("content")
     if not isinstance(content, list):
         return []
@@ -148,7 +149,7 @@ def _images(message: Message) -> list[str]:
 
 def has_images(request: Request) -> bool:
     """Whether any message holds an image."""
-    return any(_images(message) for message in request.messages)
+    return any(images_of(message) for message in request.messages)
 
 
 def wants_json_schema(request: Request) -> bool:
@@ -161,7 +162,7 @@ def estimate_tokens(request: Request) -> int:
 
     On the high side for prose in any script; terse code and long numbers come out about right.
     """
-    images = sum(len(_images(message)) for message in request.messages)
+    images = sum(len(images_of(message)) for message in request.messages)
     extras = [m["tool_calls"] for m in request.messages if m.get("tool_calls")]
     extras += list(request.tools)
     if request.response_format is not None:

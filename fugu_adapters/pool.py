@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from fugu_adapters.catalogue import complete
-from fugu_adapters.config import Config, StoreConfig, Worker, load_config, parse_config
+from fugu_adapters.config import (
+    Config,
+    RoutingConfig,
+    StoreConfig,
+    Worker,
+    load_config,
+    parse_config,
+)
 from fugu_adapters.errors import ConfigError, FuguError, InputError
 from fugu_adapters.messages import estimate_tokens, has_images, wants_json_schema
 from fugu_adapters.types import Request
@@ -34,13 +41,14 @@ class Pool:
         exclude: labels of workers that are never asked: a name, ``provider:NAME``, ``tag:NAME`` or a tag.
         selector: folder of a selector trained on the user's own outcomes.
         store: where runs are recorded.
+        routing: how the turns of a conversation hang together.
 
     Raises:
         ConfigError: where there is no worker, a name is used twice, or ``exclude`` names nothing known
             or everybody.
     """
 
-    __slots__ = ("_excluded", "_selector", "_store", "_workers")
+    __slots__ = ("_excluded", "_routing", "_selector", "_store", "_workers")
 
     def __init__(
         self,
@@ -49,6 +57,7 @@ class Pool:
         exclude: Iterable[str] = (),
         selector: Path | None = None,
         store: StoreConfig | None = None,
+        routing: RoutingConfig | None = None,
     ) -> None:
         names = [worker.name for worker in workers]
         if not names:
@@ -62,6 +71,7 @@ class Pool:
         self._workers = {worker.name: complete(worker) for worker in workers}
         self._selector = selector
         self._store = store or StoreConfig()
+        self._routing = routing or RoutingConfig()
         self._excluded = self._opted_out(exclude, "[pool] exclude", ConfigError)
         if len(self._excluded) == len(names):
             raise ConfigError("[pool] exclude leaves no worker; shorten it or add workers")
@@ -116,6 +126,7 @@ class Pool:
             exclude=config.pool.exclude,
             selector=config.pool.selector,
             store=config.store,
+            routing=config.routing,
         )
 
     @property
@@ -132,6 +143,11 @@ class Pool:
     def store(self) -> StoreConfig:
         """Where runs are recorded."""
         return self._store
+
+    @property
+    def routing(self) -> RoutingConfig:
+        """How the turns of a conversation hang together."""
+        return self._routing
 
     def __len__(self) -> int:
         return len(self._workers)
@@ -160,7 +176,13 @@ class Pool:
         gone = self._opted_out(labels, "without", ConfigError)
         left = [worker for worker in self if worker.name not in gone]
         exclude = {label for name, label in self._excluded.items() if name not in gone}
-        return Pool(left, exclude=exclude, selector=self._selector, store=self._store)
+        return Pool(
+            left,
+            exclude=exclude,
+            selector=self._selector,
+            store=self._store,
+            routing=self._routing,
+        )
 
     def eligibility(
         self,

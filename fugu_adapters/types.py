@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 __all__ = [
     "Attempt",
     "Candidate",
+    "Continuity",
     "Decision",
     "Delta",
     "Effort",
@@ -34,6 +35,7 @@ __all__ = [
 
 Message: TypeAlias = Mapping[str, Any]
 Effort: TypeAlias = Literal["low", "medium", "high", "xhigh"]
+Continuity: TypeAlias = Literal["new", "kept", "follow-up", "tool-turn", "switched"]
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
 EventKind: TypeAlias = Literal[
     "decision", "call_started", "delta", "call_failed", "call_finished", "result"
@@ -215,6 +217,10 @@ class Decision:
         policy: which policy decided, with its version.
         model: the model name that the caller asked for, such as ``"fugu"``.
         seconds: what deciding took.
+        continuity: how it follows from the conversation: ``new`` where nothing was known of it, ``kept``
+            or ``switched`` for the worker of the turn before, ``follow-up`` where it stayed because the
+            turn goes on with its task, ``tool-turn`` where it stayed because its calls are being
+            answered; ``None`` for a single turn.
     """
 
     worker: str
@@ -223,6 +229,7 @@ class Decision:
     policy: str
     model: str = "fugu"
     seconds: float | None = None
+    continuity: Continuity | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pydantic
 import pytest
 
-from fugu_adapters.config import Config, Price, Worker, load_config, parse_config
+from fugu_adapters.config import Config, Price, RoutingConfig, Worker, load_config, parse_config
 from fugu_adapters.errors import ConfigError
 
 SECRET = "sk-proj-A1b2C3d4E5f6G7h8"
@@ -34,6 +34,9 @@ def test_a_file_reads_as_written(tmp_path):
         [store]
         url = "runs.db"
         text = false
+        [routing]
+        sticky = false
+        switch_gain = 0.1
         [[worker]]
         name = "sonnet"
         base_url = "https://api.example.com/v1/"
@@ -54,6 +57,7 @@ def test_a_file_reads_as_written(tmp_path):
     assert config.pool.exclude == ("tag:slow",)
     assert config.pool.selector == tmp_path / "trained"
     assert (config.store.url, config.store.text) == ("runs.db", False)
+    assert config.routing == RoutingConfig(sticky=False, switch_gain=0.1)
     assert sonnet.base_url == "https://api.example.com/v1"
     assert sonnet.labels == {"sonnet", "eu", "slow", "tag:eu", "tag:slow"}
     assert sonnet.price == Price(
@@ -116,6 +120,9 @@ def test_an_unreadable_file_is_named_with_its_trouble(tmp_path, content, said):
         ({"wroker": []}, "wroker: unknown key; did you mean 'worker'"),
         ({"pool": {"zzz": 1}}, "pool.zzz: unknown key; known keys: exclude, selector"),
         ({"store": {"text": "perhaps"}}, "store.text: "),
+        ({"routing": {"stikcy": 1}}, "routing.stikcy: unknown key; did you mean 'sticky'"),
+        ({"routing": {"switch_gain": 2}}, "routing.switch_gain: "),
+        ({"routing": {"session_ttl_s": float("inf")}}, "routing.session_ttl_s: "),
     ],
 )
 def test_each_mistake_names_file_key_and_remedy(tables, said):

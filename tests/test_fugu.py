@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 import sys
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,7 +30,7 @@ from fugu_adapters import (
 from fugu_adapters.config import Price
 from fugu_adapters.store import Store
 from fugu_adapters.testing.scripted import ScriptedWorker
-from fugu_adapters.types import ToolCall, to_plain
+from fugu_adapters.types import Result, ToolCall, to_plain
 
 FREE = Price(input=0, output=0)
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
@@ -202,6 +205,131 @@ def test_opt_outs_hold_for_one_request() -> None:
         assert fugu.run("hi", exclude=["b"]).worker == "a"
 
 
+def user(text: str) -> dict[str, Any]:
+    return {"role": "user", "content": text}
+
+
+def tool_turn(result: Result) -> list[dict[str, Any]]:
+    """The messages that a host adds: the calls as it got them, and what they gave."""
+    calls = [
+        {"id": c.id, "type": "function", "function": {"name": c.name, "arguments": c.arguments}}
+        for c in result.tool_calls
+    ]
+    results = [{"role": "tool", "tool_call_id": c.id, "content": "42"} for c in result.tool_calls]
+    return [{"role": "assistant", "content": result.text, "tool_calls": calls}, *results]
+
+
+def agents() -> tuple[ScriptedWorker, ScriptedWorker]:
+    """A good and a poor worker, both of whom call a tool before they answer."""
+    call = Reply(
+        tool_calls=(ToolCall(id="1", name="f", arguments="{}"),), finish_reason="tool_calls"
+    )
+    good = ScriptedWorker("good", call, "42, says good", profile="o1-mini", tools=True)
+    poor = ScriptedWorker("poor", call, "42, says poor", profile="gemma-2-2b", tools=True)
+    return good, poor
+
+
+async def test_a_tool_call_goes_back_to_who_made_it() -> None:
+    """Though another worker is better; the next question is decided anew, and the store says why."""
+    good, poor = agents()
+    async with fugu_over(good, poor) as fugu:
+        talk = [user("Prove it.")]
+        first = await fugu.arun(talk, tools=[TOOL], exclude={"good"}, effort="xhigh")
+        talk += tool_turn(first)
+        second = await fugu.arun(talk, tools=[TOOL], effort="xhigh")
+        talk += [{"role": "assistant", "content": second.text}, user("Prove that 7 is prime.")]
+        third = await fugu.arun(talk, tools=[TOOL], effort="xhigh")
+    assert [r.worker for r in (first, second, third)] == ["poor", "poor", "good"]
+    kinds = [r.decision.continuity for r in (first, second, third)]
+    assert kinds == [None, "tool-turn", "switched"]
+    kept = Store().get(second.run_id)
+    assert kept.decision == second.decision
+    assert kept.decision is not None
+    assert "tool calls" in kept.decision.reason
+
+
+def test_runs_recorded_before_conversations_were_followed_can_be_read(tmp_path: Path) -> None:
+    """Their decisions say nothing of it."""
+    with fugu_over(ScriptedWorker("a")) as fugu:
+        run_id = fugu.run("hello", session="s").run_id
+    kept = Store().get(run_id).decision
+    assert kept is not None
+    assert kept.continuity == "new"
+    with contextlib.closing(sqlite3.connect(tmp_path / "fugu.db")) as database:
+        database.execute("UPDATE fugu_runs SET decision = json_remove(decision, '$.continuity')")
+        database.commit()
+    old = Store().get(run_id).decision
+    assert old is not None
+    assert old.continuity is None
+
+
+def test_after_a_fail_over_the_next_turn_goes_to_who_answered() -> None:
+    """Its tool calls are answered to it, not to the worker that was down."""
+    good, poor = agents()
+    good.steps = [WorkerRefused("no", status=404), "good is back"]
+    with fugu_over(good, poor, store=False) as fugu:
+        talk = [user("Prove it.")]
+        first = fugu.run(talk, tools=[TOOL], effort="xhigh", session="s")
+        second = fugu.run([*talk, *tool_turn(first)], tools=[TOOL], effort="xhigh", session="s")
+    assert (first.decision.worker, first.worker, second.worker) == ("good", "poor", "poor")
+    assert second.decision.continuity == "tool-turn"
+
+
+def test_sessions_in_threads_keep_their_own_worker() -> None:
+    """Two agents at work at the same time over one Fugu, twelve turns each."""
+    seen: dict[str, list[str]] = {}
+    good, poor = agents()
+    good.steps = poor.steps = good.steps[:1]
+    with fugu_over(good, poor, store=False) as fugu:
+
+        def work(name: str, other: str) -> None:
+            talk = [user("Prove it.")]
+            result = fugu.run(talk, tools=[TOOL], exclude={other}, session=name)
+            seen[name] = [result.worker]
+            for _ in range(11):
+                talk += tool_turn(result)
+                result = fugu.run(talk, tools=[TOOL], session=name)
+                seen[name].append(result.worker)
+
+        threads = [
+            threading.Thread(target=work, args=pair)
+            for pair in (("good", "poor"), ("poor", "good"))
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert seen == {"good": ["good"] * 12, "poor": ["poor"] * 12}
+
+
+def test_a_follow_up_is_routed_by_its_task() -> None:
+    """The same expected scores as the task's, and those of another text for another question."""
+    with fugu_over(*agents(), store=False) as fugu:
+        task = [user("Prove that there are infinitely many primes.")]
+        scores = {c.worker: c.p_success for c in fugu.route(task).candidates}
+        talk = [*task, {"role": "assistant", "content": "Suppose not."}]
+        follow = fugu.route([*talk, user("go ahead")])
+        other = fugu.route([*talk, user("What is the capital of France?")])
+    assert {c.worker: c.p_success for c in follow.candidates} == scores
+    assert follow.continuity == "follow-up"
+    assert {c.worker: c.p_success for c in other.candidates} != scores
+
+
+def test_quality_and_max_cost_are_options_of_a_request() -> None:
+    """The worker asked keeps to both; a bound that nobody meets names the cheapest cost."""
+    dear = ScriptedWorker("dear", profile="o1-mini", price=Price(input=10, output=100))
+    cheap = ScriptedWorker("cheap", profile="gemma-2-2b", price=Price(input=0.1, output=0.1))
+    with fugu_over(dear, cheap, store=False) as fugu:
+        assert fugu.run("Prove it.", quality=1.0).worker == "dear"
+        assert fugu.run("Prove it.", quality=0.01).worker == "cheap"
+        result = fugu.run("Prove it.", effort="xhigh", max_cost=0.001)
+        with pytest.raises(InputError, match="the cheapest is expected to cost"):
+            fugu.run("Prove it.", max_cost=0)
+    assert result.worker == "cheap"
+    assert "above max_cost" in (result.decision.candidates[-1].excluded_because or "")
+    assert len(dear.requests) == 1
+
+
 BAD: list[tuple[Any, dict[str, Any], str]] = [
     ("", {}, "empty"),
     ([], {}, "empty"),
@@ -214,6 +342,13 @@ BAD: list[tuple[Any, dict[str, Any], str]] = [
     ("hi", {"effort": "max"}, "effort: expected one of"),
     ("hi", {"modle": "fugu"}, "unknown option 'modle'"),
     ("hi", {"exclude": ["nobody"]}, "names no worker"),
+    ("hi", {"quality": 0}, "quality: expected a number above 0"),
+    ("hi", {"quality": 1.1}, "quality: expected a number above 0"),
+    ("hi", {"quality": "best"}, "quality: expected a number above 0"),
+    ("hi", {"max_cost": "1"}, "max_cost: expected dollars"),
+    ("hi", {"max_cost": -1}, "max_cost: expected dollars"),
+    ("hi", {"max_cost": float("nan")}, "max_cost: expected dollars"),
+    ("hi", {"session": 7}, "session: expected text"),
 ]
 
 

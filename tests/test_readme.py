@@ -42,7 +42,7 @@ def test_examples_with_local_models_run(code: str, capsys: pytest.CaptureFixture
     if locate("qwen2.5-coder-0.5b") is None:
         pytest.skip("weights are not here; `fugu pull` fetches them")
     _run(code)
-    assert "Lisbon" in capsys.readouterr().out
+    assert "17751" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("text", [text for kind, _, text in BLOCKS if kind == "toml"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from fugu_adapters.cli import eval as evaluation
 from fugu_adapters.cli import train
 from fugu_adapters.cli.ask import ask
 from fugu_adapters.cli.doctor import doctor
@@ -28,6 +29,7 @@ app = typer.Typer(
 for _command in (ask, route, pool, init, doctor, pull, trace, profile):
     app.command()(_command)
 app.add_typer(train.app, name="train")
+app.add_typer(evaluation.app, name="eval")
 
 
 @app.callback(invoke_without_command=True)

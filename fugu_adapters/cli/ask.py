@@ -13,6 +13,8 @@ from fugu_adapters.cli.common import (
     EffortOption,
     ExcludeOption,
     JsonOption,
+    MaxCostOption,
+    QualityOption,
     TextArgument,
     find_pool,
     money,
@@ -35,6 +37,8 @@ def ask(
     model: Annotated[str, typer.Option(help="Policy that answers.")] = "fugu",
     effort: EffortOption = "medium",
     exclude: ExcludeOption = None,
+    quality: QualityOption = None,
+    max_cost: MaxCostOption = None,
     system: Annotated[str | None, typer.Option(help="System message.", show_default=False)] = None,
     usd: Annotated[
         float | None, typer.Option("--max-usd", help="Dollar cap.", min=0, show_default=False)
@@ -58,6 +62,8 @@ def ask(
         "model": model,
         "effort": effort,  # type: ignore[typeddict-item]  # checked there, with a better message
         "exclude": exclude or (),
+        "quality": quality,
+        "max_cost": max_cost,
         "limits": Limits(usd=usd, seconds=deadline),
     }
     if as_json:
@@ -109,6 +115,7 @@ def _as_json(result: Result) -> dict[str, Any]:
     plain["candidates"] = decision.pop("candidates")
     plain["reason"] = decision["reason"]
     plain["policy"] = decision["policy"]
+    plain["continuity"] = decision["continuity"]
     plain["attempts"] = trace["attempts"]
     plain["seconds"] = trace["seconds"]
     return plain

@@ -30,6 +30,8 @@ __all__ = [
     "EffortOption",
     "ExcludeOption",
     "JsonOption",
+    "MaxCostOption",
+    "QualityOption",
     "TextArgument",
     "exit_code",
     "find_pool",
@@ -63,6 +65,23 @@ ExcludeOption = Annotated[
         "--exclude",
         "-x",
         help="Do not ask this worker, provider:NAME or tag. May be repeated.",
+        show_default=False,
+    ),
+]
+QualityOption = Annotated[
+    float | None,
+    typer.Option(
+        "--quality",
+        "-q",
+        help="Least expected score relative to the best, above 0 to 1; in place of --effort's own.",
+        show_default=False,
+    ),
+]
+MaxCostOption = Annotated[
+    float | None,
+    typer.Option(
+        "--max-cost",
+        help="Leave out workers whose call is expected to cost more, in dollars.",
         show_default=False,
     ),
 ]

@@ -42,6 +42,17 @@ def profile(
     per_kind: Annotated[int, typer.Option(help="Items of each kind of the suite.", min=1)] = 25,
     gym: Annotated[bool, typer.Option(help="Add kinds of reasoning-gym (extra 'train').")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the suite.")] = 0,
+    probes: Annotated[
+        int | None,
+        typer.Option(
+            help="Place the workers by so many probes each, the most telling ones; 32 is plenty.",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
+    save_selector: Annotated[
+        Path, typer.Option(help="With --probes: folder of the pool's selector with the new rows.")
+    ] = Path("fugu-selector"),
     usd: Annotated[float, typer.Option("--max-usd", help="Dollar cap.", min=0)] = 1.0,
     calls: Annotated[int, typer.Option("--max-calls", help="Bound on calls.", min=1)] = 10_000,
     seconds: Annotated[
@@ -54,14 +65,24 @@ def profile(
     """Ask every worker of the pool every item and record the outcomes.
 
     Can be stopped at any time and continued with the same command. Says at the end how much choosing
-    among the workers can gain, and whether that is more than chance.
+    among the workers can gain, and whether that is more than chance. With --probes: ask each worker a
+    few telling items only, and write a selector that knows it.
     """
     from fugu_adapters.learn.profile import ProfileLimits
 
     pool, _ = find_pool(config)
     workers = [pool[name] for name in worker] if worker else list(pool)
-    suite = _suite(items, save_items, seed=seed, per_kind=per_kind, gym=gym)
     limits = ProfileLimits(usd=usd, calls=calls, seconds=seconds)
+    if probes is not None:
+        from fugu_adapters.cli.profile_probes import ProbePlan, probe
+
+        plan = ProbePlan(
+            pool=pool, workers=workers, items=_probe_items(items, seed), count=probes, output=output,
+            save=save_selector, limits=limits, concurrency=concurrency,
+        )  # fmt: skip
+        probe(plan, as_json=as_json)
+        return
+    suite = _suite(items, save_items, seed=seed, per_kind=per_kind, gym=gym)
     summary = asyncio.run(_run(workers, suite, output, limits, concurrency, quiet=as_json))
     if as_json:
         from fugu_adapters.types import to_plain
@@ -74,18 +95,30 @@ def profile(
 def _suite(
     items: Path | None, save_items: Path, *, seed: int, per_kind: int, gym: bool
 ) -> list[Item]:
-    from fugu_adapters.evaluate.tasks import build_suite, read_items, write_items
+    from fugu_adapters.evaluate.tasks import build_suite, write_items
 
     if items is not None:
-        if not items.is_file():
-            raise ConfigError(f"{items}: no such file")
-        found = read_items(items)
-        if not found:
-            raise InputError(f"{items} holds no items")
-        return found
+        return _own_items(items)
     suite = build_suite(seed=seed, per_kind=per_kind, gym=gym)
     write_items(save_items, suite)
     return suite
+
+
+def _probe_items(items: Path | None, seed: int) -> list[Item]:
+    from fugu_adapters.evaluate.probes import probe_items
+
+    return probe_items(seed) if items is None else _own_items(items)
+
+
+def _own_items(path: Path) -> list[Item]:
+    from fugu_adapters.evaluate.tasks import read_items
+
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file")
+    found = read_items(path)
+    if not found:
+        raise InputError(f"{path} holds no items")
+    return found
 
 
 async def _run(

@@ -9,6 +9,8 @@ from fugu_adapters.cli.common import (
     EffortOption,
     ExcludeOption,
     JsonOption,
+    MaxCostOption,
+    QualityOption,
     TextArgument,
     find_pool,
     money,
@@ -31,16 +33,24 @@ def route(
     config: ConfigOption = None,
     effort: EffortOption = "medium",
     exclude: ExcludeOption = None,
+    quality: QualityOption = None,
+    max_cost: MaxCostOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show who would answer a question, and why. No call is made."""
-    from fugu_adapters.fugu import Fugu
+    from fugu_adapters.fugu import Fugu, RunOptions
     from fugu_adapters.types import to_plain
 
+    options: RunOptions = {
+        "effort": effort,  # type: ignore[typeddict-item]  # checked there
+        "exclude": exclude or (),
+        "quality": quality,
+        "max_cost": max_cost,
+    }
     question = read_text(text)
     pool, _ = find_pool(config)
     fugu = Fugu(pool, store=False)
-    decision = fugu.route(question, effort=effort, exclude=exclude or ())  # type: ignore[arg-type]  # checked there
+    decision = fugu.route(question, **options)
     if as_json:
         print_json(to_plain(decision))
         return

@@ -24,7 +24,6 @@ _OUTCOME_COLUMNS = (
     "suite", "item_id", "worker", "score", "n_samples", "output_tokens", "output_tokens_est",
     "tokens_src", "input_tokens", "cost_usd", "cost_src", "latency_s", "flag",
 )  # fmt: skip
-_MAX_SAMPLES = 4.0  # an item's difficulty is shared by its samples: more of them say little more
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +68,7 @@ class Dataset:
         item: index of the item, ``[n]``.
         worker: index of the worker, ``[n]``.
         score: 0 to 1, ``[n]``.
-        weight: how many samples the score is the mean of, bounded, ``[n]``.
+        weight: how many independent samples the score is worth, 1 to 2, ``[n]``.
         output_tokens: reply tokens, or tokens that would have cost the same, NaN unknown, ``[n]``.
         input_tokens: prompt tokens, NaN unknown, ``[n]``.
         cost_usd: dollars, NaN unknown, ``[n]``.
@@ -202,7 +201,7 @@ def _assemble(
         item=item,
         worker=np.array([number[str(name)] for name in rows["worker"]], dtype=np.int64),
         score=_floats(rows["score"]),
-        weight=np.clip(np.nan_to_num(_floats(rows["n_samples"]), nan=1.0), 1.0, _MAX_SAMPLES),
+        weight=_effective(_floats(rows["n_samples"])),
         output_tokens=tokens,
         input_tokens=_floats(rows["input_tokens"]),
         cost_usd=_floats(rows["cost_usd"]),
@@ -232,6 +231,12 @@ def _tokens(rows: Mapping[str, Sequence[Any]], facts: Mapping[str, Facts]) -> Fl
         elif known.hidden_reasoning and source is not None:
             tokens[index] = np.nan
     return tokens
+
+
+def _effective(samples: Floats) -> Floats:
+    """Samples of one item by one worker agree (by about a half), so that n of them say 2n / (n + 1)."""
+    count = np.maximum(np.nan_to_num(samples, nan=1.0), 1.0)
+    return 2.0 * count / (count + 1.0)
 
 
 def _floats(values: Sequence[Any]) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,11 @@ __all__ = [
     "chosen",
     "cost_at_quality",
     "cost_per_1k",
+    "curve_area",
+    "envelope",
     "gap_closed",
     "rare_recall",
+    "tradeoff",
 ]
 
 Floats = NDArray[np.float64]
@@ -76,6 +79,60 @@ def cost_at_quality(curve: Iterable[tuple[float, float]], quality: float) -> flo
             here = c + (cost - c) * (quality - q) / (reached - q)
         best = here if best is None else min(best, here)
     return best
+
+
+def tradeoff(p: Floats, expected: Floats, *, steps: int = 60) -> list[Ints]:
+    """Choices along a cost-quality curve: the highest ``p - rate * expected`` for growing rates.
+
+    Args:
+        p: predicted scores, ``[n, A]``.
+        expected: predicted dollars, all finite, ``[n, A]``; a table with one row serves all items.
+        steps: rates, from where only score counts to where only dollars do.
+
+    Returns:
+        Chosen columns for each rate, each ``[n]``.
+    """
+    positive = expected[expected > 0]
+    if not len(positive):
+        return [np.argmax(p, axis=1)]
+    rates = np.geomspace(1e-3 / positive.max(), 1e3 / positive.min(), steps)
+    return [np.argmax(p - rate * expected, axis=1) for rate in (0.0, *rates)]
+
+
+def envelope(curve: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The (cost, quality) points that no other point beats on both, by rising cost."""
+    kept: list[tuple[float, float]] = []
+    for cost, quality in sorted(curve, key=lambda point: (point[0], -point[1])):
+        if not kept or quality > kept[-1][1]:
+            kept.append((cost, quality))
+    return kept
+
+
+def curve_area(
+    curve: Sequence[tuple[float, float]], singles: Floats, quality: Floats
+) -> float | None:
+    """Mean quality over budgets: the normalised area under a cost-quality curve, cost on a log scale.
+
+    The quality at a budget is the best of the curve's points that cost no more; budgets run from the
+    cheapest to the dearest single worker, and below the first point the cheapest worker's quality holds.
+
+    Args:
+        curve: (cost, quality) points, in any order.
+        singles: mean cost of each single worker, ``[A]``.
+        quality: mean score of each single worker, ``[A]``.
+
+    Returns:
+        0 to 1, or ``None`` where a cost is unknown or zero, or all cost the same.
+    """
+    low, high = float(singles.min()), float(singles.max())
+    if not np.isfinite(singles).all() or not 0.0 < low < high:
+        return None
+    start = (low, float(quality[np.argmin(singles)]))
+    points = envelope(
+        [start, *((max(cost, low), reached) for cost, reached in curve if cost <= high)]
+    )
+    edges = np.log([*(cost for cost, _ in points), high])
+    return float(np.diff(edges) @ [reached for _, reached in points] / (edges[-1] - edges[0]))
 
 
 def calibration_error(p: Floats, score: Floats, *, bins: int = 15) -> float:

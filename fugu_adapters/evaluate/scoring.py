@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
 from fugu_adapters.errors import ConfigError
+from fugu_adapters.evaluate.scoring_probes import SUITE_PROBES, score_probe
 from fugu_adapters.types import Item
 from fugu_adapters.workers.program import run_program
 from fugu_adapters.workers.prompts_embedded import extract_program
@@ -221,6 +222,8 @@ _SCORERS: dict[str, Scorer] = {
 
 async def score_item(item: Item, reply: str) -> float:
     """How well a reply answers an item, 0 to 1. Unknown domains are compared as number or text."""
+    if item.suite == SUITE_PROBES:
+        return score_probe(item.domain, reply, item.answer)
     if item.domain.startswith(PREFIX_GYM):
         return _score_gym(item, reply)
     scorer = _SCORERS.get(item.domain) or _scorer_for(item.answer)

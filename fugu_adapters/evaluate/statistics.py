@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fugu_adapters.errors import InputError
 
-__all__ = ["Estimate", "bootstrap_mean", "mcnemar", "paired_bootstrap"]
+__all__ = ["Estimate", "bootstrap_mean", "bootstrap_table", "mcnemar", "paired_bootstrap"]
 
 _BLOCK = 2_000_000  # draws held at a time
 
@@ -59,6 +59,33 @@ def bootstrap_mean(
     tail = (1.0 - level) / 2.0
     low, high = np.quantile(np.concatenate(means), [tail, 1.0 - tail])
     return Estimate(mean=float(sample.mean()), low=float(low), high=float(high), n=len(sample))
+
+
+def bootstrap_table(
+    values: NDArray[np.float64], *, seed: int = 0, resamples: int = 5_000, level: float = 0.95
+) -> NDArray[np.float64]:
+    """Percentile bootstrap of the means of many columns at once, all on the same resampled rows.
+
+    Args:
+        values: one row an item, one column a quantity, all finite, ``[n, M]``.
+        seed: of the resampling.
+        resamples: how many samples are drawn.
+        level: coverage that is asked for.
+
+    Returns:
+        Lower and upper ends, ``[M, 2]``.
+    """
+    n = len(values)
+    rng = np.random.default_rng(seed)
+    means = []
+    rows = max(1, _BLOCK // n)
+    for start in range(0, resamples, rows):
+        size = min(rows, resamples - start)
+        flat = rng.integers(0, n, (size, n)) + np.arange(size)[:, None] * n
+        counts = np.bincount(flat.ravel(), minlength=size * n).reshape(size, n)
+        means.append(counts @ values / n)
+    tail = (1.0 - level) / 2.0
+    return np.quantile(np.concatenate(means), [tail, 1.0 - tail], axis=0).T
 
 
 def paired_bootstrap(

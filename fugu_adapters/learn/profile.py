@@ -22,12 +22,16 @@ import numpy as np
 
 from fugu_adapters.config import Worker
 from fugu_adapters.errors import ConfigError, LimitExceeded, WorkerError
+from fugu_adapters.evaluate.probes import REPLY_TOKENS
+from fugu_adapters.evaluate.scoring_probes import SUITE_PROBES
 from fugu_adapters.learn.headroom import Headroom, measure_headroom
 from fugu_adapters.messages import estimate_tokens
 from fugu_adapters.types import Item, Outcome, Reply, Request, to_plain
 
 __all__ = [
+    "Choose",
     "OnProgress",
+    "Pairs",
     "ProfileLimits",
     "Progress",
     "Summary",
@@ -39,9 +43,14 @@ __all__ = [
 
 Call: TypeAlias = Callable[[Worker, Request], Awaitable[Reply]]
 Score: TypeAlias = Callable[[Item, str], Awaitable[float]]
+Pairs: TypeAlias = Iterator[tuple[Worker, Item]]
+Choose: TypeAlias = Callable[[Sequence[Outcome]], Pairs]
+"""Gives the pairs to ask, one by one, looking at the outcomes so far, a list that grows meanwhile."""
 
 _GIVE_UP = 5  # failures in a row after which a worker is left out
-_KEPT_CHARS = 400  # of each reply
+_KEPT_CHARS = 400  # of each reply; of a probe's the last ones, where the answer stands
+_REPLY_TOKENS = 256
+_REPLY_TOKENS_LOCAL = 512  # of a probe to a local model, which would go on for minutes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,10 +130,19 @@ class Summary:
     headroom: Headroom | None
 
 
-def request_for(item: Item) -> Request:
-    """The item as a request: its prompt, at temperature 0, with a short reply."""
+def request_for(item: Item, worker: Worker | None = None) -> Request:
+    """The item as a request: its prompt, at temperature 0, with a bounded reply.
+
+    Replies are short, except to a probe: there the worker may reason first.
+    """
+    bound = _REPLY_TOKENS
+    if item.suite == SUITE_PROBES:
+        local = worker is not None and worker.api == "embedded"
+        bound = _REPLY_TOKENS_LOCAL if local else REPLY_TOKENS
     return Request(
-        messages=({"role": "user", "content": item.prompt},), temperature=0.0, max_output_tokens=256
+        messages=({"role": "user", "content": item.prompt},),
+        temperature=0.0,
+        max_output_tokens=bound,
     )
 
 
@@ -137,7 +155,8 @@ async def profile(
     output: Path,
     limits: ProfileLimits | None = None,
     concurrency: int = 1,
-    build_request: Callable[[Item], Request] = request_for,
+    build_request: Callable[[Item, Worker], Request] = request_for,
+    choose: Choose | None = None,
     on_progress: OnProgress | None = None,
 ) -> Summary:
     """Ask every worker every item, record the outcomes, and sum up.
@@ -150,7 +169,8 @@ async def profile(
         output: outcomes as JSON lines, continued where it exists.
         limits: bounds on this run.
         concurrency: calls at a time.
-        build_request: turns an item into a request.
+        build_request: turns an item into a request to a worker.
+        choose: gives the pairs to ask, among these workers and items; all of them where not given.
         on_progress: called after every call.
 
     Raises:
@@ -160,11 +180,11 @@ async def profile(
     run = _Run(workers, items, call, score, limits or ProfileLimits(), build_request, on_progress)
     run.skip(known)
     with output.open("a", encoding="utf-8") as file:
-        todo = run.pairs()
+        todo = run.pairs() if choose is None else choose(run.outcomes)
         async with asyncio.TaskGroup() as group:
             for _ in range(max(1, concurrency)):
                 group.create_task(run.work(todo, file))
-    return run.summary([*known, *run.outcomes])
+    return run.summary()
 
 
 class _Run:
@@ -177,7 +197,7 @@ class _Run:
         call: Call,
         score: Score,
         limits: ProfileLimits,
-        build_request: Callable[[Item], Request],
+        build_request: Callable[[Item, Worker], Request],
         on_progress: OnProgress | None,
     ) -> None:
         self.outcomes: list[Outcome] = []
@@ -196,22 +216,23 @@ class _Run:
 
     def skip(self, known: Sequence[Outcome]) -> None:
         """Do not ask again what is known."""
+        self.outcomes.extend(known)
         self._done |= {(o.worker, o.suite, o.item_id) for o in known}
 
-    def pairs(self) -> Iterator[tuple[Worker, Item]]:
+    def pairs(self) -> Pairs:
         """What is left to ask, item by item, so that a run cut short still compares workers."""
         for item in self._items:
             for worker in self._workers:
                 if (worker.profile_name, item.suite, item.item_id) not in self._done:
                     yield worker, item
 
-    async def work(self, todo: Iterator[tuple[Worker, Item]], file: TextIO) -> None:
+    async def work(self, todo: Pairs, file: TextIO) -> None:
         """Take pairs until none is left or a limit is reached."""
         for worker, item in todo:
             name = worker.profile_name
             if name in self._left_out:
                 continue
-            request = self._build(item)
+            request = self._build(item, worker)
             price = self._worst_cost(worker, request)
             if price is None:
                 self._left_out[name] = "its price is unknown and there is a dollar limit"
@@ -266,12 +287,12 @@ class _Run:
             suite=item.suite,
             item_id=item.item_id,
             worker=name,
-            score=round(await self._score(item, reply.text), 4),
+            score=round(await self._graded(item, reply), 4),
             input_tokens=reply.usage.input_tokens,
             output_tokens=reply.usage.output_tokens,
             latency_s=round(latency, 3),
             cost_usd=_cost(worker, reply),
-            answer=reply.text[:_KEPT_CHARS],
+            answer=_kept(item, reply.text),
         )
         self._spent += outcome.cost_usd or 0.0
         self._done.add((name, item.suite, item.item_id))
@@ -279,6 +300,12 @@ class _Run:
         file.write(json.dumps(to_plain(outcome), ensure_ascii=False) + "\n")
         file.flush()
         self._report(name, outcome.score)
+
+    async def _graded(self, item: Item, reply: Reply) -> float:
+        """The reply's score; a probe whose reply was cut off gave no final answer."""
+        if item.suite == SUITE_PROBES and reply.finish_reason == "length":
+            return 0.0
+        return await self._score(item, reply.text)
 
     def _report(self, worker: str, score: float | None) -> None:
         if self._on_progress is not None:
@@ -290,10 +317,10 @@ class _Run:
                 Progress(done=done, total=total, spent_usd=self._spent, worker=worker, score=score)
             )
 
-    def summary(self, outcomes: Sequence[Outcome]) -> Summary:
+    def summary(self) -> Summary:
         """Everything known of these workers on these items."""
         names = list(dict.fromkeys(worker.profile_name for worker in self._workers))
-        mine = [o for o in outcomes if (o.worker, o.suite, o.item_id) in self._wanted]
+        mine = [o for o in self.outcomes if (o.worker, o.suite, o.item_id) in self._wanted]
         rows = [self._row(name, [o for o in mine if o.worker == name]) for name in names]
         rows.sort(key=lambda row: -1.0 if row.score is None else row.score, reverse=True)
         return Summary(
@@ -314,6 +341,10 @@ class _Run:
             errors=self._errors[name],
             left_out=self._left_out.get(name),
         )
+
+
+def _kept(item: Item, text: str) -> str:
+    return text[-_KEPT_CHARS:] if item.suite == SUITE_PROBES else text[:_KEPT_CHARS]
 
 
 def _cost(worker: Worker, reply: Reply) -> float | None:

@@ -47,7 +47,7 @@ class FitSettings:
         balance: an item counts ``(items of its suite) ** -balance`` when clusters are made.
         reach: quantile of the members' cosines below which a request counts as unlike the cluster.
         length_prior: outcomes that a worker's general verbosity counts for in each cluster.
-        ability: spreads of the ability model.
+        ability: priors of the ability model.
         decision: what the decision is to use.
     """
 
@@ -182,7 +182,7 @@ def fit_selector(
     say("fitting", 0, 3)
     groups = _clusters(data, vectors, seed, settings)
     say("fitting", 1, 3)
-    tensors = _tensors(data, groups, settings)
+    tensors = _tensors(data, vectors, groups, settings)
     say("fitting", 2, 3)
     bundle = Bundle(
         encoder=encoder,
@@ -209,17 +209,22 @@ class _Groups:
     reach: NDArray[np.float32]  # [K]
 
 
-def _tensors(data: Dataset, groups: _Groups, settings: FitSettings) -> dict[str, Any]:
+def _tensors(
+    data: Dataset, vectors: Vectors, groups: _Groups, settings: FitSettings
+) -> dict[str, Any]:
     """Everything that is learned per worker and cluster, by its name in the bundle."""
     k = len(groups.centroids)
     cluster = np.full(len(data.prompts), -1, dtype=np.int64)
     cluster[groups.used] = groups.members
     facts = [data.facts.get(name, Facts()) for name in data.workers]
+    cell = data.worker * k + cluster[data.item]
+    count = np.bincount(cell, minlength=len(data.workers) * k).reshape(-1, k).astype(np.float64)
     ability = fit_ability(
-        worker=data.worker, item=data.item, score=data.score, weight=data.weight, cluster=cluster,
-        area=groups.area, traits=_traits(data.workers, facts), settings=settings.ability,
+        worker=data.worker, item=data.item, score=data.score, weight=data.weight, vectors=vectors,
+        centroids=groups.centroids, width=settings.decision.width,
+        traits=_traits(data.workers, facts), settings=settings.ability,
     )  # fmt: skip
-    crowd, tier = _price_prior(ability.p, ability.count, facts)
+    crowd, tier = _price_prior(ability.p, count, ability.spread, facts)
     return {
         "centroids": groups.centroids,
         "area": groups.area.astype(np.float32),
@@ -227,7 +232,7 @@ def _tensors(data: Dataset, groups: _Groups, settings: FitSettings) -> dict[str,
         "reach": groups.reach,
         "p": ability.p.astype(np.float32),
         "sd": ability.sd.astype(np.float32),
-        "count": np.minimum(ability.count, 65_535).astype(np.float32),
+        "count": np.minimum(count, 65_535).astype(np.float32),
         "log_tokens": expected_log_tokens(data, cluster, k, facts, settings.length_prior),
         "seconds": expected_seconds(data, cluster, k, settings.length_prior),
         "crowd": crowd,
@@ -306,7 +311,7 @@ def _labels(data: Dataset, groups: _Groups) -> tuple[str, ...]:
 
 
 def _price_prior(
-    p: Floats, count: Floats, facts: Sequence[Facts]
+    p: Floats, count: Floats, surface: Floats, facts: Sequence[Facts]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """What the list price alone says: the average worker's logit by cluster, and a line over price."""
     logit = np.log(np.clip(p, 0.005, 0.995) / np.clip(1 - p, 0.005, 0.995))
@@ -325,7 +330,7 @@ def _price_prior(
         intercept = float(offset[known].mean())
     else:
         residual, intercept = offset - offset.mean(), float(offset.mean())
-    spread = max(0.5, float(residual.std()))
+    spread = max(0.5, float(np.hypot(residual.std(), np.median(surface))))
     tier = np.array([intercept, slope, spread, centre], dtype=np.float32)
     return crowd.astype(np.float32), tier
 

@@ -1,13 +1,14 @@
-"""Spherical k-means and soft assignment: the only geometry that the selector needs."""
+"""Spherical k-means, soft assignment and a kernel: the only geometry that the selector needs."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["assign", "kmeans", "soft_assign"]
+__all__ = ["assign", "kernel", "kmeans", "soft_assign"]
 
 Floats = NDArray[np.float32]
+_NUGGET = 1e-3  # keeps likenesses of near-equal centroids solvable
 _BLOCK = 4_096  # rows at a time, so that similarities stay within a few megabytes
 
 
@@ -94,3 +95,20 @@ def soft_assign(
     weight = np.exp((top - top[:, :1]) / temperature)
     weight /= weight.sum(axis=1, keepdims=True)
     return index, weight.astype(np.float32)
+
+
+def kernel(
+    vectors: Floats, centroids: Floats, width: float, *, nugget: bool = False
+) -> NDArray[np.float64]:
+    """Likeness of each vector to each centroid, ``exp(width (cosine - 1))``, ``[n, K]``.
+
+    Args:
+        vectors: float32 ``[n, dim]``, unit rows.
+        centroids: float32 ``[K, dim]``, unit rows.
+        width: how fast likeness falls with the angle.
+        nugget: add a little to the diagonal, for the square table of the centroids themselves.
+    """
+    likeness: NDArray[np.float64] = np.exp(width * ((vectors @ centroids.T).astype(np.float64) - 1))
+    if nugget:
+        likeness[np.diag_indices(len(centroids))] += _NUGGET
+    return likeness

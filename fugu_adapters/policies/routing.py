@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -12,9 +13,20 @@ from numpy.typing import NDArray
 
 from fugu_adapters.config import Worker
 from fugu_adapters.encoders import load_encoder
-from fugu_adapters.messages import estimate_tokens, routing_text
+from fugu_adapters.errors import InputError
 from fugu_adapters.policies.aliases import match_profile
-from fugu_adapters.policies.selector import TOLERANCE, Arm, ClusterSelector
+from fugu_adapters.policies.continuity import (
+    Sessions,
+    State,
+    Turn,
+    cached_price,
+    decide,
+    keys_after,
+    keys_before,
+    read_turn,
+    trail_of,
+)
+from fugu_adapters.policies.selector import TOLERANCE, Arm, Choice, ClusterSelector
 from fugu_adapters.policies.weights import Bundle, default_bundle, load_bundle
 from fugu_adapters.pool import Pool
 from fugu_adapters.types import Decision, Effort, Request
@@ -28,11 +40,14 @@ class Router:
     """Decides for one pool. Weights and encoder are loaded at the first decision.
 
     Args:
-        pool: the workers; its ``selector`` names the weights.
+        pool: the workers; its ``selector`` names the weights, its ``routing`` how turns hang together.
+        clock: seconds, for the age of conversations and caches.
     """
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.pool = pool
+        self._clock = clock
+        self._sessions = Sessions(pool.routing.sessions, pool.routing.session_ttl_s)
         self._lock = threading.Lock()
         self._selector: ClusterSelector | None = None
         self._encode = lru_cache(maxsize=_REMEMBERED)(self._encode_text)
@@ -68,8 +83,11 @@ class Router:
         effort: Effort,
         exclude: Iterable[str] = (),
         unready: Mapping[str, str] | None = None,
+        session: str | None = None,
+        quality: float | None = None,
+        max_cost: float | None = None,
     ) -> Decision:
-        """Choose a worker.
+        """Choose a worker, and remember the choice for the conversation's next turn.
 
         Args:
             request: what would be asked.
@@ -77,35 +95,87 @@ class Router:
             effort: how much expected quality may be given up for a lower price.
             exclude: labels of workers not to ask.
             unready: workers that cannot be asked from here, each with what is missing.
+            session: the conversation; without it, one is recognised by its history.
+            quality: in place of the effort's tolerance, the least expected score relative to the best,
+                1 being equal to it. It bounds ``switch_gain`` too.
+            max_cost: dollars that the call may be expected to cost.
 
         Raises:
-            InputError: where nobody may be asked.
+            InputError: where nobody may be asked, or nobody within ``max_cost``.
             WeightsError: where the weights do not pass their checks.
         """
-        began = time.perf_counter()
+        began, now = time.perf_counter(), self._clock()
+        settings = self.pool.routing
         reasons = self.pool.eligibility(request, exclude, unready)
-        tokens = estimate_tokens(request)
-        arms = [
+        tolerance = TOLERANCE[effort] if quality is None else 1.0 - quality
+        gain = settings.switch_gain if quality is None else min(settings.switch_gain, tolerance)
+        state, turn = self._turn(request, session, gain, now)
+        arms = self._arms(request, reasons, turn)
+        if state is not None:
+            arms = [_with_cache(arm, turn) if arm.worker == state.worker else arm for arm in arms]
+        choice = self._choose(turn.text, arms, tolerance, max_cost)
+        verdict = decide(state, choice, turn, now, settings)
+        for key in keys_after(session, turn.trail):
+            self._sessions.put(key, verdict.state)
+        return Decision(
+            worker=verdict.choice.candidates[0].worker,
+            candidates=verdict.choice.candidates,
+            reason=verdict.choice.reason,
+            policy=self.selector.name,
+            model=model,
+            seconds=time.perf_counter() - began,
+            continuity=verdict.continuity,
+        )
+
+    def answered(self, request: Request, worker: str, *, session: str | None = None) -> None:
+        """Say who answered a decided request where it was not the chosen worker: the next turn is theirs."""
+        trail = trail_of(request.messages)
+        for key in keys_after(session, trail):
+            state = self._sessions.get(key, self._clock())
+            if state is not None and state.trail == trail.whole:  # no other turn came in between
+                self._sessions.put(key, replace(state, worker=worker))
+
+    def _turn(
+        self, request: Request, session: str | None, gain: float, now: float
+    ) -> tuple[State | None, Turn]:
+        """What is known of the conversation, and this request as its next turn."""
+        trail = trail_of(request.messages)
+        keys = keys_before(session, trail)
+        known = (self._sessions.get(key, now) for key in keys)
+        state = next((state for state in known if state is not None), None)
+        turn = read_turn(
+            request,
+            state,
+            self.pool.routing,
+            trail=trail,
+            now=now,
+            gain=gain,
+            known=bool(keys),
+        )
+        return state, turn
+
+    def _arms(self, request: Request, reasons: Mapping[str, str | None], turn: Turn) -> list[Arm]:
+        return [
             Arm(
                 worker=worker.name,
                 profile=self.profile_of(worker),
                 price=worker.known_price,
-                input_tokens=tokens,
+                input_tokens=turn.tokens,
                 max_output_tokens=request.max_output_tokens,
                 excluded_because=reasons[worker.name],
             )
             for worker in self.pool
         ]
-        choice = self.selector.decide(
-            self._encode(routing_text(request)), arms, tolerance=TOLERANCE[effort]
-        )
-        return Decision(
-            worker=choice.candidates[0].worker,
-            candidates=choice.candidates,
-            reason=choice.reason,
-            policy=self.selector.name,
-            model=model,
-            seconds=time.perf_counter() - began,
+
+    def _choose(
+        self, text: str, arms: list[Arm], tolerance: float, max_cost: float | None
+    ) -> Choice:
+        vector = self._encode(text)
+        choice = self.selector.decide(vector, arms, tolerance=tolerance)
+        if max_cost is None:
+            return choice
+        return self.selector.decide(
+            vector, _affordable(arms, choice, max_cost), tolerance=tolerance
         )
 
     def _encode_text(self, text: str) -> NDArray[np.float32]:
@@ -113,3 +183,30 @@ class Router:
         vector: NDArray[np.float32] = encoder.encode([text])[0]
         vector.flags.writeable = False  # it is shared by every later request with this text
         return vector
+
+
+def _with_cache(arm: Arm, turn: Turn) -> Arm:
+    return replace(arm, price=cached_price(arm.price, turn))
+
+
+def _affordable(arms: Iterable[Arm], choice: Choice, max_cost: float) -> list[Arm]:
+    """The arms, with those excluded whose expected cost is above the bound or unknown.
+
+    Raises:
+        InputError: where nobody is left.
+    """
+    costs = {c.worker: c.cost_usd for c in choice.candidates if c.excluded_because is None}
+    dear = {name: _too_dear(cost, max_cost) for name, cost in costs.items()}
+    if all(dear.values()):
+        known = [cost for cost in costs.values() if cost is not None]
+        least = (
+            f"the cheapest is expected to cost ${min(known):.2g}" if known else "no price is known"
+        )
+        raise InputError(f"max_cost: nobody can answer for ${max_cost:.2g}; {least}")
+    return [replace(arm, excluded_because=arm.excluded_because or dear[arm.worker]) for arm in arms]
+
+
+def _too_dear(cost: float | None, max_cost: float) -> str | None:
+    if cost is None:
+        return "has an unknown price, and max_cost is set"
+    return f"is expected to cost ${cost:.2g}, above max_cost" if cost > max_cost else None

@@ -1,11 +1,13 @@
 """The selector: a request's vector and the pool's workers in, an ordered choice with reasons out.
 
 Pure: the same vector, arms, tolerance and bundle give the same bytes. A worker is its row of expected
-scores over clusters, so that a pool may change at any time.
+scores at the centroids of clusters, so that a pool may change at any time.
 
-The rule, for a request near clusters k with weights u_k:
+The rule:
 
-1. ``p = sum_k u_k p[w, k]`` for each worker; one without a profile gets a prior from its list price.
+1. Each worker's expected score is carried from the centroids to the request: the posterior mean of the
+   Gaussian process in ``learn/ability.py``, on the logit scale. A worker without a profile gets a prior
+   from its list price.
 2. The *anchor* is the pool's best worker over the area, the group of clusters that the nearest one
    belongs to. The *reference* is the best worker whose expected gain over the anchor exceeds ``gain_z``
    standard deviations, else the anchor itself.
@@ -27,7 +29,7 @@ from numpy.typing import NDArray
 
 from fugu_adapters.config import Price
 from fugu_adapters.errors import PolicyError
-from fugu_adapters.policies.clusters import soft_assign
+from fugu_adapters.policies.clusters import kernel, soft_assign
 from fugu_adapters.policies.weights import Bundle, Settings
 from fugu_adapters.types import Candidate, Effort
 
@@ -35,7 +37,7 @@ __all__ = ["TOLERANCE", "Arm", "Choice", "ClusterSelector", "Forecast", "choose"
 
 Floats = NDArray[np.float32]
 
-TOLERANCE: dict[Effort, float] = {"low": 0.08, "medium": 0.02, "high": 0.01, "xhigh": 0.0}
+TOLERANCE: dict[Effort, float] = {"low": 0.04, "medium": 0.005, "high": 0.002, "xhigh": 0.0}
 """Expected score that each effort may give up for a lower price. ``xhigh`` gives up nothing."""
 
 _Z90 = 1.645
@@ -109,6 +111,8 @@ class _Columns:
     """Rows of the bundle for one pool, with priors where there is none; computed once per pool."""
 
     p: Floats  # [A, K]
+    logit: Floats  # of p
+    mean_logit: Floats  # [A], over the training mix
     sd: Floats
     tokens: Floats
     seconds: Floats
@@ -203,15 +207,18 @@ class ClusterSelector:
         )
         cluster = index[:, 0]
         nearest = np.einsum("nd,nd->n", vectors, bundle.centroids[cluster])
-        likeness = nearest / bundle.reach[cluster]
-        trust = np.clip((likeness - _STRANGE) / (1.0 - _STRANGE), 0.0, 1.0)[:, None]
+        trust = np.clip((nearest / bundle.reach[cluster] - _STRANGE) / (1.0 - _STRANGE), 0.0, 1.0)[
+            :, None
+        ]
         inside = trust[:, 0] >= 0.5
 
         def spread(table: Floats) -> Floats:
             mean: Floats = np.einsum("nm,anm->na", weight, table[:, index])
             return mean
 
-        p = trust * spread(pool.p) + (1.0 - trust) * pool.mean_p
+        likeness = kernel(vectors, bundle.centroids, settings.width).astype(np.float32)
+        rise = (likeness @ bundle.carry) @ (pool.logit - pool.mean_logit[:, None]).T
+        p = trust / (1.0 + np.exp(-(pool.mean_logit + rise))) + (1.0 - trust) * pool.mean_p
         sd = trust * spread(pool.sd) + (1.0 - trust) * pool.mean_sd
         seconds = spread(pool.seconds)
         return Forecast(
@@ -253,12 +260,12 @@ class ClusterSelector:
         handicap = np.where(
             measured.any() & ~measured, 1.0, 0.0
         )  # a guess anchors no pool that has better
-        area = bundle.area.astype(np.int64)
-        share = np.zeros((len(area), int(area.max()) + 1), dtype=np.float32)
-        share[np.arange(len(area)), area] = bundle.mass
-        by_area = p @ (share / share.sum(axis=0))
+        best = int(np.argmax(mean_p - handicap))
+        logit = np.log(np.clip(p, 1e-6, None)) - np.log(np.clip(1.0 - p, 1e-6, None))
         return _Columns(
             p=p,
+            logit=logit,
+            mean_logit=logit @ bundle.mass,
             sd=sd,
             tokens=tokens,
             seconds=seconds,
@@ -266,9 +273,25 @@ class ClusterSelector:
             mean_sd=mean_sd.astype(np.float32),
             mean_tokens=np.exp(np.log(tokens) @ bundle.mass).astype(np.float32),
             measured=measured,
-            best=int(np.argmax(mean_p - handicap)),
-            anchor=np.argmax(by_area - handicap[:, None], axis=0)[area],
+            best=best,
+            anchor=self._anchors(p, sd, handicap, best),
         )
+
+    def _anchors(
+        self, p: Floats, sd: Floats, handicap: NDArray[np.float64], best: int
+    ) -> NDArray[np.int64]:
+        """The worker to stay with by default, for each cluster: its area's best, where that is proven."""
+        area = self.bundle.area.astype(np.int64)
+        share = np.zeros((len(area), int(area.max()) + 1), dtype=np.float32)
+        share[np.arange(len(area)), area] = self.bundle.mass
+        share /= share.sum(axis=0)
+        p, sd = p @ share, sd @ share
+        gain = p - handicap[:, None] - p[best]
+        # An area's mean is known better than its points are: about twice as well.
+        proven = gain > 0.5 * self.bundle.settings.area_z * np.sqrt(sd**2 + sd[best] ** 2)
+        proven[best] = True
+        top: NDArray[np.int64] = np.argmax(np.where(proven, gain, -1.0), axis=0)
+        return top[area]
 
     def _prior(self, price: float | None) -> tuple[Floats, Floats]:
         """Expected score of a worker without a profile, and how little that says."""

@@ -23,10 +23,11 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as dump_tensors
 
 from fugu_adapters.errors import WeightsError
+from fugu_adapters.policies.clusters import kernel
 
 __all__ = ["FORMAT_VERSION", "Bundle", "Settings", "default_bundle", "load_bundle", "save_bundle"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Of the folder's layout. A reader accepts exactly its own."""
 
 _MANIFEST, _TENSORS = "manifest.json", "selector.safetensors"
@@ -44,7 +45,7 @@ _SHAPES = {
     "crowd": ("K",),
     "tier": ("T",),
 }
-_DTYPES = {"centroids": "float16", "area": "uint16", "p": "float16", "sd": "float16", "count": "uint16",
+_DTYPES = {"centroids": "float16", "area": "uint16", "sd": "float16", "count": "uint16",
            "log_tokens": "float16", "seconds": "float16"}  # fmt: skip
 
 Floats = NDArray[np.float32]
@@ -57,6 +58,9 @@ class Settings:
     Attributes:
         nearest: clusters that a request is spread over.
         temperature: of the softmax over their cosines.
+        width: of the kernel that expected scores are carried from the centroids to a request by.
+        area_z: prefer another worker than the pool's best over a whole area only where the expected gain
+            there is above this many standard deviations.
         gain_z: leave the pool's best worker of the area for quality only where the expected gain is
             above this many standard deviations.
         loss_z: leave the reference for cost only where the expected loss plus this many is within tolerance.
@@ -64,7 +68,9 @@ class Settings:
 
     nearest: int = 4
     temperature: float = 0.05
-    gain_z: float = 0.5
+    width: float = 3.0
+    area_z: float = 0.25
+    gain_z: float = 0.3
     loss_z: float = 0.5
 
 
@@ -82,7 +88,7 @@ class Bundle:
         area: group of clusters that each belongs to, ``[K]``.
         mass: share of the training items, ``[K]``.
         reach: cosine below which a request is unlike anything that the cluster was made of, ``[K]``.
-        p: expected score, ``[W, K]``.
+        p: expected score at the centroid, ``[W, K]``.
         sd: its standard deviation, ``[W, K]``.
         count: outcomes behind it, ``[W, K]``.
         log_tokens: natural logarithm of the expected reply tokens, ``[W, K]``.
@@ -119,6 +125,12 @@ class Bundle:
         """Row of each profile."""
         return {name: row for row, name in enumerate(self.profiles)}
 
+    @functools.cached_property
+    def carry(self) -> Floats:
+        """Inverse of the centroids' likenesses: carries values at the centroids to a request, ``[K, K]``."""
+        table = kernel(self.centroids, self.centroids, self.settings.width, nugget=True)
+        return np.linalg.inv(table).astype(np.float32)
+
 
 def save_bundle(bundle: Bundle, folder: Path) -> Path:
     """Write a bundle, manifest last, so that a reader never sees half of a new one.
@@ -126,7 +138,11 @@ def save_bundle(bundle: Bundle, folder: Path) -> Path:
     Returns:
         The folder.
     """
-    tensors = {name: getattr(bundle, name).astype(_DTYPES.get(name, "float32")) for name in _SHAPES}
+    # safetensors writes an array as it lies in memory, so it has to lie in rows.
+    tensors = {
+        name: np.ascontiguousarray(getattr(bundle, name), dtype=_DTYPES.get(name, "float32"))
+        for name in _SHAPES
+    }
     blob = dump_tensors(tensors)
     manifest = {
         "format": FORMAT_VERSION,

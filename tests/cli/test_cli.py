@@ -185,6 +185,8 @@ async def test_an_endpoint_that_is_not_there_is_named_with_its_cause(shell: Shel
         (["ask", "-"], None, {}, 4, "empty"),
         (["ask", "--exclude", "b", "hi"], None, {}, 4, "did you mean 'a'|known: "),
         (["ask", "--effort", "huge", "hi"], None, {}, 4, "effort: expected one of low"),
+        (["ask", "--quality", "2", "hi"], None, {}, 4, "quality: expected a number above 0"),
+        (["route", "--max-cost", "0", "hi"], None, {}, 4, "max_cost: nobody can answer"),
         (["ask", "--model", "gpt", "hi"], None, {}, 4, "model: expected one of fugu"),
         (["trace"], None, {}, 4, "no run is recorded yet"),
         (["trace", "abcdef"], None, {}, 4, "abcdef"),

@@ -8,8 +8,11 @@ from fugu_adapters.evaluate.metrics import (
     chosen,
     cost_at_quality,
     cost_per_1k,
+    curve_area,
+    envelope,
     gap_closed,
     rare_recall,
+    tradeoff,
 )
 
 SCORES = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0], [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
@@ -56,3 +59,31 @@ def test_calibration_error_is_zero_for_true_probabilities_and_grows_with_bias() 
     score = (rng.random(20_000) < p).astype(float)
     assert calibration_error(p, score) < 0.02
     assert calibration_error(p + 0.2, score) == pytest.approx(0.2, abs=0.02)
+
+
+def test_a_tradeoff_goes_from_the_best_to_the_cheapest() -> None:
+    """With no worth of a dollar the highest score is chosen, with a large one the cheapest."""
+    p = np.array([[0.5, 0.9, 0.7], [0.6, 0.5, 0.4]])
+    choices = tradeoff(p, np.array([[0.001, 0.1, 0.01]]))
+    assert choices[0].tolist() == [1, 0]
+    assert choices[-1].tolist() == [0, 0]
+    paid = [np.array([0.001, 0.1, 0.01])[c].sum() for c in choices]
+    assert paid == sorted(paid, reverse=True)
+    assert [c.tolist() for c in tradeoff(p, np.zeros((1, 3)))] == [[1, 0]]
+
+
+def test_the_envelope_holds_what_nothing_beats() -> None:
+    """Points that cost more and score no more are dropped."""
+    assert envelope([(3, 0.5), (1, 0.4), (2, 0.6), (1, 0.2)]) == [(1, 0.4), (2, 0.6)]
+    assert envelope([]) == []
+
+
+def test_the_area_is_the_mean_quality_over_budgets() -> None:
+    """Half of the (log) budgets at 0.4 and half at 0.8 make 0.6; costs outside count at the edge."""
+    singles, quality = np.array([1.0, 100.0]), np.array([0.4, 0.7])
+    assert curve_area([(10.0, 0.8)], singles, quality) == pytest.approx(0.6)
+    assert curve_area([(0.1, 0.8)], singles, quality) == pytest.approx(0.8)
+    assert curve_area([(1_000.0, 0.9)], singles, quality) == pytest.approx(0.4)
+    assert curve_area([(10.0, 0.8)], np.array([1.0, np.nan]), quality) is None
+    assert curve_area([(10.0, 0.8)], np.array([1.0, 1.0]), quality) is None
+    assert curve_area([(10.0, 0.8)], np.array([0.0, 1.0]), quality) is None

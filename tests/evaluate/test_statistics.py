@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from fugu_adapters.errors import InputError
-from fugu_adapters.evaluate.statistics import bootstrap_mean, mcnemar, paired_bootstrap
+from fugu_adapters.evaluate.statistics import (
+    bootstrap_mean,
+    bootstrap_table,
+    mcnemar,
+    paired_bootstrap,
+)
 
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
@@ -62,3 +67,17 @@ def test_mcnemar_holds_for_many_items() -> None:
     """Thousands of items that differ neither overflow nor underflow."""
     ours = np.array([1.0] * 2_600 + [0.0] * 2_400)
     assert 0.001 < mcnemar(ours, 1.0 - ours) < 0.01
+
+
+def test_many_columns_are_resampled_together() -> None:
+    """Each column's interval is that of the mean alone, and shifted columns shift by the same amount."""
+    rng = np.random.default_rng(3)
+    column = (rng.random(400) < 0.7).astype(float)
+    ends = bootstrap_table(np.stack([column, column + 1.0, np.full(400, 0.5)], axis=1))
+    alone = bootstrap_mean(column)
+    assert ends[0] == pytest.approx([alone.low, alone.high], abs=0.006)
+    np.testing.assert_allclose(ends[1], ends[0] + 1.0)
+    assert ends[2] == pytest.approx([0.5, 0.5])
+    many = bootstrap_table(rng.random((3_000, 2)), resamples=1_001)
+    assert many.shape == (2, 2)
+    assert (many[:, 0] < many[:, 1]).all()

@@ -1,74 +1,93 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fugu_adapters.learn.ability import AbilitySettings, fit_ability, shrink_tree
+from fugu_adapters.learn.ability import Ability, AbilitySettings, fit_ability
+from fugu_adapters.policies.clusters import kernel
 
-FLAT = np.zeros((3, 1))
-
-
-def test_a_cell_with_much_evidence_keeps_its_value_and_one_without_takes_its_parents() -> None:
-    """Shrinkage is by precision: full evidence stays, none goes to the area, then to the worker."""
-    target = np.array([[2.0, 0.0, 0.0], [-2.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
-    precision = np.array([[1e6, 0.0, 0.0], [1e6, 0.0, 0.0], [0.0, 0.0, 0.0]])
-    mean, var = shrink_tree(target, precision, np.array([0, 0, 1]), FLAT, AbilitySettings())
-    np.testing.assert_allclose(mean[:2, 0], [2.0, -2.0], atol=1e-3)
-    assert 0.0 < mean[0, 2] < mean[0, 1] < 2.0
-    assert (np.diff(var[0]) > 0).all()
-    assert (var[2] > var[0]).all()
+HERE, THERE = np.eye(2, dtype=np.float32)
 
 
-def test_abilities_are_recovered_from_outcomes_of_different_items() -> None:
-    """Workers asked disjoint halves, easy and hard, are ranked by ability and not by raw score."""
-    rng = np.random.default_rng(0)
-    ability = np.array([1.2, 0.4, -0.4, -1.2])
-    difficulty = np.concatenate([np.full(300, -1.5), np.full(300, 1.5)])
-    asked = [range(300, 600), range(600), range(600), range(300)]
-    worker = np.concatenate([np.full(len(r), w) for w, r in enumerate(asked)])
-    item = np.concatenate([np.array(r) for r in asked])
-    p = 1 / (1 + np.exp(difficulty[item] - ability[worker]))
-    score = (rng.random(len(p)) < p).astype(float)
-    raw = [score[worker == w].mean() for w in range(4)]
+def circle(count: int) -> NDArray[np.float32]:
+    """Unit vectors from one place to the other."""
+    angle = np.linspace(0.0, np.pi / 2, count)
+    return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+
+
+def fit(p: NDArray[np.float64], vectors: NDArray[np.float32], *, seed: int = 0) -> Ability:
+    """Fit to one draw of every worker on every item; ``p`` is ``[W, items]``, NaN for not asked."""
+    worker, item = np.nonzero(np.isfinite(p))
+    score = (np.random.default_rng(seed).random(len(item)) < p[worker, item]).astype(float)
+    return fit_ability(
+        worker=worker, item=item, score=score, weight=np.ones(len(item)), vectors=vectors,
+        centroids=circle(9), width=4.0, traits=np.zeros((len(p), 1)), settings=AbilitySettings(),
+    )  # fmt: skip
+
+
+def test_abilities_that_change_over_the_space_are_recovered() -> None:
+    """One worker grows better from here to there, one worse; expected scores follow within noise."""
+    vectors = circle(800)
+    rising = np.linspace(0.2, 0.9, 800)
+    found = fit(np.stack([rising, rising[::-1], np.full(800, 0.5)]), vectors)
+    at = kernel(circle(9), circle(9), 4.0).argmax(axis=1)
+    expected = np.linspace(0.2, 0.9, 9)[at]
+    np.testing.assert_allclose(found.p[0], expected, atol=0.12)
+    np.testing.assert_allclose(found.p[1], expected[::-1], atol=0.12)
+    assert (found.sd < 0.15).all()
+
+
+def test_where_nothing_differs_the_surfaces_are_flat() -> None:
+    """Without any difference by place, a worker's expected score is the same everywhere and its rank is right."""
+    rate = np.array([0.75, 0.7, 0.5])
+    found = fit(np.repeat(rate[:, None], 1500, axis=1), circle(1500), seed=3)
+    assert np.ptp(found.p, axis=1).max() < 0.06
+    assert (found.spread < 0.2).all()
+    np.testing.assert_allclose(found.p.mean(axis=1), rate, atol=0.04)
+
+
+def test_an_item_that_is_hard_for_all_does_not_count_against_who_was_asked() -> None:
+    """Workers asked in easy and in hard places are ranked by ability and not by raw score."""
+    vectors = circle(1200)
+    difficulty = np.linspace(-2.0, 2.0, 1200)
+    ability = np.array([0.6, 0.2, -0.2, -0.6])
+    p = 1 / (1 + np.exp(difficulty - ability[:, None]))
+    p[0, :600] = np.nan
+    p[3, 600:] = np.nan
+    raw = np.nanmean(p, axis=1)
     assert raw[0] < raw[3]
-    fitted = fit_ability(
-        worker=worker, item=item, score=score, weight=np.ones(len(p)),
-        cluster=np.repeat([0, 1], 300), area=np.array([0, 1]), traits=np.zeros((4, 1)),
-        settings=AbilitySettings(),
-    )  # fmt: skip
-    assert (np.diff(fitted.p.mean(axis=1)) < 0).all()
-
-
-def test_expected_scores_match_what_was_observed() -> None:
-    """Where a worker answered many items of a cluster, its expected score is near its mean score."""
-    rng = np.random.default_rng(1)
-    rate = np.array([[0.9, 0.3], [0.5, 0.6]])
-    item = np.tile(np.arange(800), 2)
-    worker = np.repeat([0, 1], 800)
-    cluster = np.repeat([0, 1], 400)
-    score = (rng.random(1600) < rate[worker, cluster[item]]).astype(float)
-    fitted = fit_ability(
-        worker=worker, item=item, score=score, weight=np.ones(1600), cluster=cluster,
-        area=np.array([0, 1]), traits=np.zeros((2, 1)), settings=AbilitySettings(),
-    )  # fmt: skip
-    np.testing.assert_allclose(fitted.p, rate, atol=0.06)
-    assert (fitted.sd < 0.05).all()
-    np.testing.assert_array_equal(fitted.count, np.full((2, 2), 400))
+    assert (np.diff(fit(p, vectors).p.mean(axis=1)) < 0).all()
 
 
 def test_traits_carry_over_to_workers_without_outcomes() -> None:
-    """A worker that was never asked is placed by what its traits say of others."""
+    """A worker that was never asked is placed by what its traits say of others, with a wide interval."""
     rng = np.random.default_rng(2)
     trait = np.linspace(-1.5, 1.5, 12)
+    order = np.array([0, 2, 3, 4, 5, 6, 7, 8, 9, 11, 1, 10])
     worker, item = np.repeat(np.arange(10), 200), np.tile(np.arange(200), 10)
-    order = np.array([0, 2, 3, 4, 5, 6, 7, 8, 9, 11])
     p = 1 / (1 + np.exp(-trait[order][worker]))
-    score = (rng.random(len(p)) < p).astype(float)
-    traits = np.concatenate([trait[order], trait[[1, 10]]])[:, None]
-    fitted = fit_ability(
-        worker=worker, item=item, score=score, weight=np.ones(len(p)),
-        cluster=np.zeros(200, dtype=np.int64), area=np.array([0]), traits=traits,
-        settings=AbilitySettings(),
+    found = fit_ability(
+        worker=worker, item=item, score=(rng.random(len(p)) < p).astype(float),
+        weight=np.ones(len(p)), vectors=circle(200), centroids=circle(5), width=4.0,
+        traits=trait[order][:, None], settings=AbilitySettings(),
     )  # fmt: skip
-    low, high = fitted.p[10, 0], fitted.p[11, 0]
+    low, high = found.p[10].mean(), found.p[11].mean()
     assert high - low > 0.3
-    assert fitted.sd[10, 0] > 3 * fitted.sd[5, 0]
+    assert found.sd[10].min() > 3 * found.sd[5].max()
+
+
+def test_the_fit_has_nothing_random_and_soft_scores_count() -> None:
+    """The same outcomes give the same bytes; half points lie between right and wrong."""
+    vectors = circle(300)
+    score = np.concatenate([np.ones(300), np.full(300, 0.5), np.zeros(300)])
+    once, again = (
+        fit_ability(
+            worker=np.repeat(np.arange(3), 300), item=np.tile(np.arange(300), 3), score=score,
+            weight=np.ones(900), vectors=vectors, centroids=circle(4), width=4.0,
+            traits=np.zeros((3, 1)), settings=AbilitySettings(),
+        )
+        for _ in range(2)
+    )  # fmt: skip
+    assert once.p.tobytes() == again.p.tobytes()
+    assert once.p[0].min() > once.p[1].max() > once.p[2].max()
+    np.testing.assert_allclose(once.p[1], 0.5, atol=0.05)

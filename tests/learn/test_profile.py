@@ -262,6 +262,53 @@ def test_requests_are_short_and_repeatable():
     assert (request.temperature, request.max_output_tokens) == (0.0, 256)
 
 
+PROBE = Item(suite="fugu-probes", item_id="p-1-x", prompt="say 7", domain="story", answer="7", split="train")  # fmt: skip
+
+
+def test_a_probe_leaves_room_to_reason():
+    """Probes may take a longer reply; a local model's stays shorter, for its speed."""
+    local = Worker(name="l", api="embedded", model="m")
+    assert request_for(PROBE, A).max_output_tokens == 2_048
+    assert request_for(PROBE, local).max_output_tokens == 512
+    assert request_for(make_items(1)[0], local).max_output_tokens == 256
+
+
+@pytest.mark.parametrize(("finish", "right"), [("stop", 1.0), ("length", 0.0)])
+async def test_a_probe_that_was_cut_off_has_no_answer(tmp_path, finish, right):
+    """A reply that ran into its bound scores nothing, whatever it says; its end is what is kept."""
+
+    async def call(worker, request):
+        return Reply(text="first 7 " + "x" * 500 + " 7", finish_reason=finish)
+
+    async def always(item, reply):
+        return 1.0
+
+    output = tmp_path / "o"
+    await profile([A], [PROBE], call, always, output=output)
+    (outcome,) = read_outcomes(output)
+    assert outcome.score == right
+    assert len(outcome.answer) == 400
+    assert outcome.answer.endswith("x 7")
+
+
+async def test_pairs_may_be_chosen_as_answers_come(tmp_path):
+    """A chooser sees every outcome so far, those of earlier runs first, and is held to the limits."""
+    items, output, seen = make_items(9), tmp_path / "o", []
+    await profile([A], items[:2], Calls(), score, output=output)
+
+    def choose(outcomes):
+        for item in reversed(items):
+            seen.append(len(outcomes))
+            yield A, item
+
+    calls = Calls()
+    found = await profile([A], items, calls, score, output=output, choose=choose, limits=ProfileLimits(calls=3))  # fmt: skip
+    assert seen == [2, 3, 4, 5]
+    assert [number for _, number in calls.made] == [8, 7, 6]
+    assert found.stopped_by == "3 calls"
+    assert found.workers[0].items == 5
+
+
 def outcomes_of(**scores):
     """Outcomes from one list of scores per worker."""
     return [

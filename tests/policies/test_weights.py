@@ -74,7 +74,7 @@ def test_a_missing_file_is_named(folder: Path, missing: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"format": 99}, "expected format 1, got 99"),
+        ({"format": 99}, "expected format 2, got 99"),
         ({"settings": {"surprise": 1}}, "surprise"),
         ({"profiles": ["only-one"]}, "expected"),
         ({"labels": ["one"]}, "expected"),
@@ -119,7 +119,7 @@ def _with(
     ("change", "said"),
     [
         (_with("p", lambda v: np.full_like(v, np.nan)), "not finite"),
-        (_with("p", lambda v: v.astype(np.float64)), "float16"),
+        (_with("p", lambda v: v.astype(np.float64)), "float32"),
         (_with("p", lambda v: np.ascontiguousarray(v[:, :2])), "p: expected"),
         (_with("centroids", np.ravel), "centroids"),
         (lambda tensors: tensors.pop("mass"), "expected"),

@@ -1,0 +1,184 @@
+"""``fugu eval ...``: learned parts against simple methods on recorded outcomes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fugu_adapters.cli.common import JsonOption, print_json, stdout
+from fugu_adapters.errors import InputError
+
+if TYPE_CHECKING:
+    from fugu_adapters.evaluate.report import Report
+    from fugu_adapters.evaluate.runner import Progress
+
+__all__ = ["app", "selector"]
+
+app = typer.Typer(
+    help="Measure learned parts on recorded outcomes.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@app.callback()
+def _group() -> None:
+    """Keep ``selector`` a subcommand although it is the only one."""
+
+
+def _option(text: str) -> Any:
+    return typer.Option(help=text, show_default=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Plan:
+    """What was asked for; the fields are the command's options."""
+
+    items: list[Path]
+    outcomes: list[Path]
+    workers: tuple[str, ...]
+    facts: Path | None
+    fit_splits: tuple[str, ...]
+    test_split: str
+    seeds: int
+    encoder: str | None
+    cache: Path | None
+    min_items: int
+    robustness: bool
+    sub_pools: int
+    hold_out_worker: str | None
+    probes: int
+
+
+@app.command()
+def selector(
+    items: Annotated[list[Path], _option("Items, Parquet or JSON lines. May be repeated.")],
+    outcomes: Annotated[list[Path], _option("Outcomes, Parquet or JSON lines. May be repeated.")],
+    workers: Annotated[str, _option("Names of the pool, by commas. Default: all.")] = "",
+    facts: Annotated[Path | None, _option("Prices of the workers, Parquet or JSON lines.")] = None,
+    fit_splits: Annotated[str, typer.Option(help="Splits to fit on, by commas.")] = "train",
+    test_split: Annotated[str, typer.Option(help="Split to report.")] = "test",
+    seeds: Annotated[int, typer.Option(help="Runs of whatever is random.", min=1)] = 5,
+    encoder: Annotated[str | None, _option("Encoder of the prompts. Default: ours.")] = None,
+    cache: Annotated[Path | None, _option("Folder to keep encoded texts in.")] = None,
+    min_items: Annotated[
+        int, typer.Option(help="Items that all must have answered, to fit on and to report.", min=5)
+    ] = 10,
+    plot: Annotated[Path | None, _option("Draw cost against accuracy, .png or .svg.")] = None,
+    robustness: Annotated[
+        bool, typer.Option("--robustness", help="Also reword, mistype and cut the prompts.")
+    ] = False,
+    sub_pools: Annotated[int, typer.Option(help="Random sub-pools to try.", min=0)] = 0,
+    hold_out_worker: Annotated[
+        str | None, _option("A worker, or 'all': fit without it, then place it from --probes.")
+    ] = None,
+    probes: Annotated[int, typer.Option(help="Outcomes a held-out worker shows.", min=1)] = 32,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare the selector with simple methods on items that nothing was fitted to.
+
+    All are fitted to the same splits, and every setting is chosen there.
+    """
+    plan = _Plan(
+        items=items, outcomes=outcomes, workers=_names(workers), facts=facts, fit_splits=_split(fit_splits),
+        test_split=test_split, seeds=seeds, encoder=encoder, cache=cache, min_items=min_items,
+        robustness=robustness, sub_pools=sub_pools, hold_out_worker=hold_out_worker, probes=probes,
+    )  # fmt: skip
+    if plot is not None:
+        from fugu_adapters.evaluate.plots import check_plot
+
+        check_plot(plot)
+    with _progress(hidden=as_json) as progress:
+        report = _evaluate(plan, progress)
+    if plot is not None:
+        from fugu_adapters.evaluate.plots import plot as draw
+
+        draw(report, plot)
+    _print(report, as_json=as_json)
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Worker names; `train selector --workers` takes a file, so a file here is told apart."""
+    path = Path(text)
+    if path.suffix in (".parquet", ".jsonl") and path.is_file():
+        raise InputError(
+            f"--workers: expected names of workers by commas, got the file {text}; "
+            f"pass prices as --facts {text}"
+        )
+    return _split(text)
+
+
+@contextmanager
+def _progress(*, hidden: bool) -> Iterator[Progress]:
+    """Bars on standard error, one for each thing that is being done."""
+    from rich.console import Console
+    from rich.progress import Progress as Bars
+
+    with Bars(console=Console(file=sys.stderr), disable=hidden) as bars:
+        tasks: dict[str, Any] = {}
+
+        def on_progress(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield on_progress
+
+
+def _evaluate(plan: _Plan, progress: Progress) -> Report:
+    """Read, encode, fit, compare, and run the studies that were asked for."""
+    from fugu_adapters.encoders import DEFAULT_ENCODER, load_encoder
+    from fugu_adapters.evaluate import studies
+    from fugu_adapters.evaluate.compare import compare
+    from fugu_adapters.evaluate.data import read_dataset
+    from fugu_adapters.evaluate.runner import common_workers, fit_all, gather
+    from fugu_adapters.learn.selector_eval import SelectorFit
+    from fugu_adapters.learn.selector_fit import encode_items
+
+    name = plan.encoder or DEFAULT_ENCODER
+    model = load_encoder(name)
+    data = read_dataset(plan.items, plan.outcomes, plan.facts)
+    data = data.in_splits([*plan.fit_splits, plan.test_split])
+    workers = plan.workers or common_workers(data, plan.fit_splits, min_items=plan.min_items)
+    held = workers if plan.hold_out_worker == "all" else _split(plan.hold_out_worker or "")
+    vectors = encode_items(data, name, cache=plan.cache, progress=progress)
+    task = gather(
+        data, vectors, workers, fit_splits=plan.fit_splits, test_split=plan.test_split, min_items=plan.min_items
+    )  # fmt: skip
+    fit = SelectorFit(encoder=name)
+    data = replace(data, facts={name: data.facts[name] for name in workers if name in data.facts})
+    fitted = fit_all(data, vectors, fit, seeds=plan.seeds, task=task, progress=progress)
+    report = compare(task, fitted, seeds=plan.seeds, progress=progress)
+    found: dict[str, Any] = {}
+    if plan.robustness:
+        found["robustness"] = studies.robustness(task, fitted, model.encode)
+    if plan.sub_pools:
+        found["sub_pools"] = studies.sub_pools(task, fitted, plan.sub_pools)
+    if held:
+        found["hold_out_workers"] = studies.hold_out_workers(
+            data, vectors, task, fitted, fit, fit, workers=held, probes=plan.probes,
+            fit_splits=plan.fit_splits, progress=progress,
+        )  # fmt: skip
+    return replace(report, studies=found)
+
+
+def _print(report: Report, *, as_json: bool) -> None:
+    from fugu_adapters.evaluate.report import plain, study_tables, summary, table
+
+    if as_json:
+        print_json(plain(report))
+        return
+    console = stdout()
+    console.print(table(report))
+    for line in summary(report):
+        console.print(line, markup=False)
+    for study in study_tables(report):
+        console.print(study)
