@@ -11,8 +11,10 @@ The rule:
 2. The *anchor* is the pool's best worker over the area, the group of clusters that the nearest one
    belongs to. The *reference* is the best worker whose expected gain over the anchor exceeds ``gain_z``
    standard deviations, else the anchor itself.
-3. Among workers whose expected loss against the reference (plus ``loss_z`` standard deviations) is
-   within the tolerance, the cheapest is chosen; then the fastest, then the best.
+3. What a worker saves, as a share of the reference's price (of its time where prices are equal), is worth
+   that share of the tolerance. The worker is chosen for which this exceeds its expected loss against the
+   reference (plus ``loss_z`` standard deviations) most. So no more than the tolerance is ever given up, and
+   that only for a reply that costs next to nothing: a Lagrangian of cost, in each request's own prices.
 
 A request farther from its nearest cluster than nearly all of that cluster's own training items is
 judged, the farther the more, by the workers' averages over all clusters: no evidence, no deviation.
@@ -37,10 +39,12 @@ __all__ = ["TOLERANCE", "Arm", "Choice", "ClusterSelector", "Forecast", "choose"
 
 Floats = NDArray[np.float32]
 
-TOLERANCE: dict[Effort, float] = {"low": 0.04, "medium": 0.005, "high": 0.002, "xhigh": 0.0}
-"""Expected score that each effort may give up for a lower price. ``xhigh`` gives up nothing."""
+TOLERANCE: dict[Effort, float] = {"low": 0.06, "medium": 0.005, "high": 0.002, "xhigh": 0.0}
+"""Expected score that each effort would give up for a free reply. ``xhigh`` gives up nothing."""
 
 _Z90 = 1.645
+_NO_TOLERANCE = 1e-6  # of equals, the cheaper
+_DEAR = 100.0  # times the reference's price; more makes no difference
 _STRANGE = 0.6  # of a cluster's reach: from there down its scores say nothing of a request
 _MEASURED = 20  # outcomes from which a profile counts as calibrated
 
@@ -148,7 +152,7 @@ class ClusterSelector:
         Args:
             vector: float32 ``[D]``, of unit length, from the bundle's encoder.
             arms: the pool; excluded ones are carried along and come last.
-            tolerance: expected score that may be given up for a lower price, 0 to 1.
+            tolerance: expected score that may be given up for a free reply, 0 to 1.
 
         Raises:
             PolicyError: where no arm may be chosen, or the vector does not fit the bundle.
@@ -350,7 +354,7 @@ def choose(
     Args:
         view: predictions for ``n`` requests and ``A`` workers.
         cost: expected dollars, NaN unknown, ``[n, A]``.
-        tolerance: expected score that may be given up for a lower price.
+        tolerance: expected score that may be given up for a free reply.
         settings: the guard.
 
     Returns:
@@ -365,16 +369,32 @@ def choose(
     best, best_sd = view.p[rows, reference], view.sd[rows, reference]
     doubt = np.where(view.measured, settings.loss_z, max(settings.loss_z, _Z90))
     loss = best[:, None] - view.p + doubt * np.sqrt(view.sd**2 + best_sd[:, None] ** 2)
-    allowed = loss <= tolerance
-    allowed[rows, reference] = True
-    merit = -view.p
-    merit[rows, reference] = -2.0  # where price and time say nothing, the reference stays
-    for value in (cost, view.seconds, merit):
-        bounded = np.where(allowed & ~np.isnan(value), value, np.inf)
-        least = bounded.min(axis=1, keepdims=True)
-        if_known = np.isinf(least) | (bounded <= least + 1e-9 * np.abs(least))
-        allowed &= if_known
-    return np.argmax(allowed, axis=1), reference
+    loss = np.maximum(loss, 0.0)
+    saving = 1.0 - _burden(cost, view.seconds, reference)
+    value = max(tolerance, _NO_TOLERANCE) * saving - loss
+    value[rows, reference] = (
+        _NO_TOLERANCE**2
+    )  # where price and time say nothing, the reference stays
+    return np.argmax(value, axis=1), reference
+
+
+def _burden(
+    cost: NDArray[np.float64], seconds: Floats, reference: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """What each worker costs as a multiple of the reference: in dollars, in time where those are equal.
+
+    1 where one of the two is unknown: nothing is known to be saved.
+    """
+    rows = np.arange(len(cost))
+    burden = np.ones(cost.shape)
+    for amounts in (seconds.astype(np.float64), cost):
+        own = amounts[rows, reference][:, None]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            times = np.minimum(amounts / own, _DEAR)
+        differs = np.abs(amounts - own) > 1e-9 * np.abs(own)  # false where unknown
+        known = np.isfinite(amounts) & np.isfinite(own)
+        burden = np.where(differs, times, np.where(known, burden, 1.0))
+    return burden
 
 
 def _cost(arm: Arm, tokens: float) -> float:

@@ -63,7 +63,7 @@ class Settings:
             there is above this many standard deviations.
         gain_z: leave the pool's best worker of the area for quality only where the expected gain is
             above this many standard deviations.
-        loss_z: leave the reference for cost only where the expected loss plus this many is within tolerance.
+        loss_z: standard deviations that are added to an expected loss before it is weighed against a saving.
     """
 
     nearest: int = 4
@@ -71,7 +71,7 @@ class Settings:
     width: float = 3.0
     area_z: float = 0.25
     gain_z: float = 0.3
-    loss_z: float = 0.5
+    loss_z: float = 0.25
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
