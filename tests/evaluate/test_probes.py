@@ -8,7 +8,6 @@ import json
 import random
 import subprocess
 import sys
-import time
 from collections import Counter
 
 import pytest
@@ -37,16 +36,6 @@ def test_a_seed_gives_one_suite_whatever_the_hash_seed(probes):
     )
     assert done.stdout.decode().strip() == hashlib.sha256(repr(probes).encode()).hexdigest()
     assert len({i.prompt for i in probe_items(1)} & {i.prompt for i in probes}) < 0.2 * len(probes)
-
-
-def test_the_suite_is_made_quickly():
-    """Half a second at most, the fastest of three."""
-    seconds = []
-    for seed in (3, 4, 5):
-        began = time.process_time()
-        probe_items(seed)
-        seconds.append(time.process_time() - began)
-    assert min(seconds) < 0.5
 
 
 def test_every_kind_has_every_level(probes):
