@@ -166,7 +166,7 @@ class Fugu:
             request,
             model=model,
             effort=effort,
-            exclude=tuple(options.get("exclude", ())),
+            exclude=options.get("exclude", ()),
             unready=unready,
             session=session,
             quality=quality,

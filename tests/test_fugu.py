@@ -200,6 +200,7 @@ def test_opt_outs_hold_for_one_request() -> None:
     with fugu_over(a, b, store=False) as fugu:
         for label in ("a", "provider:x", "tag:eu", "eu"):
             assert fugu.run("hi", exclude={label}).worker == "b"
+            assert fugu.run("hi", exclude=label).worker == "b"
         with pytest.raises(InputError, match="opted out"):
             fugu.run("hi", exclude=["a", "b"])
         assert fugu.run("hi", exclude=["b"]).worker == "a"
