@@ -73,7 +73,8 @@ def _deadweight(n):
     a, b, d, tax = n
     quantity = a * d / (b + d) - tax * b * d / (b + d)
     units = np.linspace(quantity, a * d / (b + d), 100_001)
-    return float(np.trapezoid((a - units) / b - units / d, units))
+    loss = (a - units) / b - units / d
+    return float(((loss[1:] + loss[:-1]) / 2 * np.diff(units)).sum())
 
 
 def _overshoot(n):
