@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from fugu_adapters.policies.clusters import kernel
 
-__all__ = ["Ability", "AbilitySettings", "fit_ability", "spread_of"]
+__all__ = ["Ability", "AbilitySettings", "fit_ability", "sigmoid", "spread_of"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -103,7 +103,7 @@ def fit_ability(
         fit.ability_step(steps=6 if number == 0 else 2)
     at = _design(centroids, centroids, width, whiten).astype(np.float64)
     z = (fit.theta + fit.shared) @ at.T
-    p = 0.5 * (1.0 + np.tanh(0.5 * z))
+    p = sigmoid(z)
     sd = spread_of(p, fit.variances_at(at))
     return Ability(p=p, sd=sd, spread=np.sqrt(fit.variance))
 
@@ -169,7 +169,7 @@ class _Fit:
         count = len(self.features)
         for _ in range(steps):
             common = self.features @ self.shared.astype(np.float32)
-            p = _sigmoid(own + common[self.item])
+            p = sigmoid(own + common[self.item])
             slope = np.bincount(self.item, weights=self.weight * p * (1 - p), minlength=count)
             miss = np.bincount(self.item, weights=self.weight * (self.score - p), minlength=count)
             hessian = _gram(self.features, slope.astype(np.float64), prior)
@@ -206,7 +206,7 @@ class _Fit:
         prior = np.full(self.theta.shape[1], 1.0 / self.variance[w])
         prior[0] = 1.0 / self.settings.worker_sd**2
         mine, weight = self.features[self.item[rows]], self.weight[rows]
-        p = _sigmoid(mine @ self.theta[w].astype(np.float32) + common[self.item[rows]])
+        p = sigmoid(mine @ self.theta[w].astype(np.float32) + common[self.item[rows]])
         miss = (weight * (self.score[rows] - p)).astype(np.float32)
         mean = np.zeros_like(prior)
         mean[0] = self.centre[w]
@@ -249,5 +249,7 @@ def _bounded(step: NDArray[np.floating]) -> Floats:
     return np.asarray(step * min(1.0, 4.0 / max(size, 1e-9)), dtype=np.float64)
 
 
-def _sigmoid(x: NDArray[np.floating]) -> Floats:
-    return 0.5 * (1.0 + np.tanh(0.5 * np.asarray(x, dtype=np.float64)))
+def sigmoid(x: NDArray[np.floating]) -> Floats:
+    """Of logits, in double precision and without overflow."""
+    p: Floats = 0.5 * (1.0 + np.tanh(0.5 * np.asarray(x, dtype=np.float64)))
+    return p

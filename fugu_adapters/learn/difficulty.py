@@ -16,7 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fugu_adapters.learn.ability import sigmoid
 from fugu_adapters.policies.clusters import assign, kernel
+from fugu_adapters.policies.selector import trust_of
 from fugu_adapters.policies.weights import Bundle
 
 __all__ = [
@@ -26,7 +28,6 @@ __all__ = [
     "loadings",
     "logits",
     "response",
-    "sigmoid",
 ]
 
 Floats = NDArray[np.float64]
@@ -37,7 +38,6 @@ NARROWING = math.pi / 8
 """A sigmoid averaged over a normal of variance v is about ``sigmoid(z / sqrt(1 + pi / 8 v))``."""
 
 _STEPS, _CLOSE = 50, 1e-6  # of Newton's method
-_STRANGE = 0.6  # as the selector: below this share of a cluster's reach only the average counts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,8 +71,7 @@ def loadings(bundle: Bundle, vectors: Vectors) -> Floats:
         vectors: of the requests, unit rows, ``[n, D]``.
     """
     near = assign(vectors, bundle.centroids)
-    cosine = np.einsum("nd,nd->n", vectors, bundle.centroids[near])
-    trust = np.clip((cosine / bundle.reach[near] - _STRANGE) / (1.0 - _STRANGE), 0.0, 1.0)
+    trust = trust_of(bundle, vectors, near)
     rise = kernel(vectors, bundle.centroids, bundle.settings.width) @ bundle.carry
     rise *= trust[:, None]
     carried: Floats = rise + (1.0 - rise.sum(axis=1, keepdims=True)) * bundle.mass
@@ -126,9 +125,3 @@ def response(difficulty: Difficulty | None, count: int, *, sd: float) -> tuple[F
     widening = np.sqrt(1.0 + NARROWING * difficulty.var)
     slope = math.sqrt(1.0 + NARROWING * sd**2)
     return slope / widening, difficulty.mean / widening
-
-
-def sigmoid(z: Floats) -> Floats:
-    """Of logits, without overflow."""
-    p: Floats = 0.5 * (1.0 + np.tanh(0.5 * z))
-    return p

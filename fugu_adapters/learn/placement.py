@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fugu_adapters.learn.ability import sigmoid
 from fugu_adapters.learn.difficulty import (
     NARROWING,
     Difficulty,
     loadings,
     logits,
     response,
-    sigmoid,
 )
 from fugu_adapters.policies.clusters import assign, kernel
 from fugu_adapters.policies.weights import Bundle

@@ -35,7 +35,7 @@ from fugu_adapters.policies.clusters import kernel, soft_assign
 from fugu_adapters.policies.weights import Bundle, Settings
 from fugu_adapters.types import Candidate, Effort
 
-__all__ = ["TOLERANCE", "Arm", "Choice", "ClusterSelector", "Forecast", "choose"]
+__all__ = ["TOLERANCE", "Arm", "Choice", "ClusterSelector", "Forecast", "choose", "trust_of"]
 
 Floats = NDArray[np.float32]
 
@@ -210,10 +210,7 @@ class ClusterSelector:
             vectors, bundle.centroids, nearest=settings.nearest, temperature=settings.temperature
         )
         cluster = index[:, 0]
-        nearest = np.einsum("nd,nd->n", vectors, bundle.centroids[cluster])
-        trust = np.clip((nearest / bundle.reach[cluster] - _STRANGE) / (1.0 - _STRANGE), 0.0, 1.0)[
-            :, None
-        ]
+        trust = trust_of(bundle, vectors, cluster)[:, None]
         inside = trust[:, 0] >= 0.5
 
         def spread(table: Floats) -> Floats:
@@ -372,10 +369,22 @@ def choose(
     loss = np.maximum(loss, 0.0)
     saving = 1.0 - _burden(cost, view.seconds, reference)
     value = max(tolerance, _NO_TOLERANCE) * saving - loss
-    value[rows, reference] = (
-        _NO_TOLERANCE**2
-    )  # where price and time say nothing, the reference stays
+    # Where price and time say nothing, the reference stays.
+    value[rows, reference] = _NO_TOLERANCE**2
     return np.argmax(value, axis=1), reference
+
+
+def trust_of(bundle: Bundle, vectors: Floats, cluster: NDArray[np.int64]) -> Floats:
+    """How far requests are like their nearest cluster: 1 within its reach, 0 where only averages count.
+
+    Args:
+        bundle: centroids and their reach.
+        vectors: of the requests, unit rows, ``[n, D]``.
+        cluster: nearest cluster of each, ``[n]``.
+    """
+    nearest = np.einsum("nd,nd->n", vectors, bundle.centroids[cluster])
+    share: Floats = (nearest / bundle.reach[cluster] - _STRANGE) / (1.0 - _STRANGE)
+    return np.clip(share, 0.0, 1.0)
 
 
 def _burden(

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fugu_adapters.learn.difficulty import Difficulty, item_difficulty, loadings, sigmoid
+from fugu_adapters.learn.ability import sigmoid
+from fugu_adapters.learn.difficulty import Difficulty, item_difficulty, loadings
 from fugu_adapters.learn.placement import (
     Placement,
     add_profile,
