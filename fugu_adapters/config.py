@@ -33,7 +33,7 @@ __all__ = [
     "parse_config",
 ]
 
-Api = Literal["openai", "anthropic", "embedded", "langchain", "callable", "replay"]
+Api = Literal["openai", "anthropic", "embedded", "langchain", "callable", "host", "replay"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+/-]{0,99}$")]
 Dollars = Annotated[float, Field(ge=0, le=10_000, allow_inf_nan=False)]
 # Upper case only: a key that was pasted where its variable's name belongs does not look like this.
@@ -106,7 +106,7 @@ class Worker(_Strict):
 
     Attributes:
         name: what decisions and traces call it.
-        api: how it is reached.
+        api: how it is reached; a ``host`` worker is run by the host framework, and only chosen here.
         model: the model's id at its endpoint, or the embedded model's name.
         base_url: the endpoint (``openai`` and ``anthropic``).
         api_key_env: the environment variable that holds the key; keys are never written down.
@@ -124,6 +124,7 @@ class Worker(_Strict):
         tags: free words for opt-outs.
         price: list price; ``None`` is unknown.
         profile: name of its learned profile, where it differs from ``model``.
+        description: what it is for, in a sentence or two; what it is chosen by where nothing was measured.
         concurrency: calls to its endpoint at a time.
     """
 
@@ -146,6 +147,7 @@ class Worker(_Strict):
     tags: frozenset[str] = frozenset()
     price: Price | None = None
     profile: str | None = None
+    description: Annotated[str, Field(min_length=1, max_length=2_000)] | None = None
     concurrency: PositiveInt = 16
 
     @field_validator("base_url")
@@ -174,6 +176,7 @@ class Worker(_Strict):
             "embedded": ("model",),
             "langchain": ("runnable",),
             "callable": ("call",),
+            "host": (),
             "replay": ("path",),
         }[self.api]
         missing = [key for key in needs if getattr(self, key) is None]

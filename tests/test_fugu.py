@@ -51,6 +51,18 @@ def test_route_calls_nobody_and_gives_reasons() -> None:
     assert a.requests == b.requests == []
 
 
+def test_a_worker_that_its_host_runs_is_chosen_and_never_asked() -> None:
+    """``route`` counts it as any other; ``run`` passes it over, and says why where nobody is left."""
+    node = Worker(name="node", api="host", profile="gpt-4o", description="Answers anything.")
+    with Fugu(Pool([node])) as fugu:
+        assert fugu.route("2+2?").worker == "node"
+        with pytest.raises(ConfigError, match=r"node is run by its host .* Fugu\.route chooses it"):
+            fugu.run("2+2?")
+    able = ScriptedWorker("able", price=FREE)
+    with Fugu(Pool([node, able.worker])) as fugu:
+        assert fugu.run("2+2?").worker == "able"
+
+
 def test_the_same_request_gives_the_same_decision() -> None:
     """Bit for bit, time apart, in a second Fugu as well."""
 

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from fugu_adapters.config import Worker
+from fugu_adapters.errors import ConfigError
 
 if TYPE_CHECKING:
     from fugu_adapters.engine.backend import Backend
@@ -14,12 +15,14 @@ if TYPE_CHECKING:
 
 __all__ = ["build_backend", "why_not_ready"]
 
+_HOST = "is run by its host and cannot be asked from here; Fugu.route chooses it"
+
 
 def build_backend(worker: Worker, transport: Transport) -> Backend:
     """The backend for a worker's ``api``. Only the module that it needs is imported.
 
     Raises:
-        ConfigError: where an extra, a key variable or weights are missing.
+        ConfigError: where an extra, a key variable or weights are missing, or the host runs the worker.
     """
     match worker.api:
         case "openai":
@@ -46,6 +49,8 @@ def build_backend(worker: Worker, transport: Transport) -> Backend:
             from fugu_adapters.workers.replay import ReplayBackend
 
             return ReplayBackend(worker)
+        case "host":
+            raise ConfigError(f"worker {worker.name!r} {_HOST}")
 
 
 def why_not_ready(worker: Worker) -> str | None:
@@ -53,6 +58,8 @@ def why_not_ready(worker: Worker) -> str | None:
 
     Only the environment and the disk are looked at.
     """
+    if worker.api == "host":
+        return _HOST
     key = worker.api_key_env
     if key is not None and not os.environ.get(key):
         return f"needs the environment variable {key}, which is not set"
