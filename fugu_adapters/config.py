@@ -238,6 +238,7 @@ class RoutingConfig(_Strict):
         follow_ups: whether "go ahead" and the like are routed by the task that they belong to.
         sessions: turns that are remembered, over all conversations; the oldest are forgotten first.
         session_ttl_s: seconds after which a turn is forgotten.
+        description_encoder: compares requests with workers' descriptions; the selector's where not given.
     """
 
     sticky: bool = True
@@ -246,6 +247,7 @@ class RoutingConfig(_Strict):
     follow_ups: bool = True
     sessions: Annotated[int, Field(ge=0, le=1_000_000)] = 4_096
     session_ttl_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 21_600.0
+    description_encoder: Literal["static-1", "use-m3"] | None = None
 
 
 class StoreConfig(_Strict):

@@ -8,7 +8,7 @@
       InputError               the request was refused before any call
       PolicyError              a policy produced nothing usable
         PlanError              .path into the plan
-      WorkerError              .worker .attempts .status .cause_kind .retry_after (seconds)
+      WorkerError              .worker .attempts .status .cause_kind .retry_after (seconds) .partial
         WorkerUnavailable      no connection, 5xx, or the endpoint is cooling down
         WorkerTimeout          also a TimeoutError
         WorkerRateLimited      HTTP 429 or its equivalent
@@ -92,9 +92,11 @@ class WorkerError(FuguError):
         status: HTTP status, or ``None`` where none was received.
         cause_kind: a short stable word for logs and tests, such as ``"connect"`` or ``"http_503"``.
         retry_after: seconds that the endpoint asked for, or ``None`` where it did not say.
+        partial: the best answer so far, or ``None``.
     """
 
     cause_kind: str = "error"
+    partial: Result | None = None
 
     def __init__(
         self,

@@ -6,20 +6,22 @@ import asyncio
 import logging
 import random
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Literal, Self, Unpack
 
 from fugu_adapters.config import Worker
 from fugu_adapters.engine.backend import Backend
 from fugu_adapters.engine.execute import answer
 from fugu_adapters.engine.health import Health
+from fugu_adapters.engine.results import as_planned, partial_result, result_of
 from fugu_adapters.engine.retry import RetryPolicy
 from fugu_adapters.engine.run import Run
 from fugu_adapters.engine.worker import Caller
-from fugu_adapters.errors import ConfigError, FuguError, InputError, LimitExceeded
-from fugu_adapters.messages import parse_messages
+from fugu_adapters.engine.workflow import planned, run_step, run_workflow, step_order
+from fugu_adapters.errors import ConfigError, FuguError, InputError, LimitExceeded, WorkerError
+from fugu_adapters.options import RunOptions, read_request
 from fugu_adapters.policies.routing import Router
 from fugu_adapters.pool import Pool
 from fugu_adapters.store import RunRecord, RunStatus, Store
@@ -33,9 +35,10 @@ from fugu_adapters.types import (
     Reply,
     Request,
     Result,
-    Trace,
 )
 from fugu_adapters.workers import build_backend, why_not_ready
+from fugu_adapters.workflow import Workflow
+from fugu_adapters.workflow.prompts import request_of
 
 if TYPE_CHECKING:
     from fugu_adapters.engine.events import EventSink
@@ -51,47 +54,6 @@ EFFORTS = ("low", "medium", "high", "xhigh")
 _logger = logging.getLogger("fugu_adapters")
 
 
-class RunOptions(TypedDict, total=False):
-    """What may be said of one request. Everything is optional.
-
-    Attributes:
-        model: policy name, ``"fugu"``.
-        effort: how much the answer is worth: ``low`` takes the cheapest worker that is nearly as good,
-            ``xhigh`` the best; it also bounds the reply's length.
-        limits: caps on dollars, seconds, calls and tokens.
-        exclude: workers not to ask, by name, ``provider:NAME``, ``tag:NAME`` or tag.
-        session: the conversation that the request belongs to; kept with the run. Without it, one is
-            recognised where its history is sent along.
-        quality: least expected score relative to the best worker's, above 0 to 1; in place of what the
-            effort would give up for a lower price.
-        max_cost: dollars that the call may be expected to cost; ``limits`` hold what it may really cost.
-        tools: function tools in OpenAI's shape.
-        tool_choice: as in OpenAI's API.
-        response_format: ``{"type": "json_schema", ...}`` or ``{"type": "json_object"}``.
-        max_output_tokens: bound on the reply.
-        temperature: sampling temperature.
-        top_p: nucleus sampling mass.
-        stop: strings that end the reply.
-        seed: sampling seed, where the worker has one.
-    """
-
-    model: str
-    effort: Effort
-    limits: Limits
-    exclude: Sequence[str] | set[str] | frozenset[str]
-    session: str | None
-    quality: float | None
-    max_cost: float | None
-    tools: Sequence[dict[str, Any]]
-    tool_choice: str | dict[str, Any] | None
-    response_format: dict[str, Any] | None
-    max_output_tokens: int | None
-    temperature: float | None
-    top_p: float | None
-    stop: Sequence[str]
-    seed: int | None
-
-
 class Fugu:
     """A learned orchestrator over one pool.
 
@@ -105,6 +67,7 @@ class Fugu:
         retry: how often and how patiently a worker is asked.
         seed: seeds the jitter of retries.
         on_event: told of everything that happens in every run.
+        env: where keys are looked up, at each call; the process's environment where not given.
     """
 
     def __init__(
@@ -117,6 +80,7 @@ class Fugu:
         retry: RetryPolicy | None = None,
         seed: int | None = None,
         on_event: EventSink | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self.pool = Pool.from_env() if pool is None else pool
         self.limits = limits or Limits()
@@ -132,6 +96,7 @@ class Fugu:
         self._transport: Transport | None = None
         self._door = SyncDoor()
         self._on_event = on_event
+        self._env = env
 
     # --- deciding -----------------------------------------------------------------------------
 
@@ -143,10 +108,18 @@ class Fugu:
         Raises:
             InputError: where the request is malformed or no worker may be asked.
         """
-        return self._decide(_request(messages, options), options)
+        request = read_request(messages, options)
+        if options.get("workflow") is not None:
+            raise InputError("workflow: it names its workers itself; use run, arun or astream")
+        return self._decide(request, options)
 
     def _decide(
-        self, request: Request, options: RunOptions, unready: Mapping[str, str] | None = None
+        self,
+        request: Request,
+        options: RunOptions,
+        unready: Mapping[str, str] | None = None,
+        *,
+        remember: bool = True,
     ) -> Decision:
         model = options.get("model", "fugu")
         if model not in MODELS:
@@ -171,7 +144,31 @@ class Fugu:
             session=session,
             quality=quality,
             max_cost=max_cost,
+            remember=remember,
         )
+
+    def _prepare(
+        self, request: Request, options: RunOptions
+    ) -> tuple[Decision, list[list[Worker]]]:
+        """The decision, and who may be asked, best first: for each step, where there is a workflow.
+
+        A workflow is no turn of a conversation, so the same one has the same order every time.
+        """
+        unready, workflow = self._unready(), options.get("workflow")
+        if workflow is None:
+            decision = self._decide(request, options, unready)
+            able = [c.worker for c in decision.candidates if c.excluded_because is None]
+            return decision, [[self.pool[name] for name in able]]
+        # Only steps that write the answer need what its form needs.
+        decided: dict[bool, Decision] = {}
+        orders = []
+        for index in range(len(workflow.steps)):
+            answers = index in workflow.answering
+            if answers not in decided:
+                asked = request_of(request, workflow, index)
+                decided[answers] = self._decide(asked, options, unready, remember=False)
+            orders.append(step_order(workflow, index, decided[answers].candidates, self.pool))
+        return as_planned(decided[True], workflow), orders
 
     def _unready(self) -> dict[str, str]:
         """Workers that lack a key, weights or a file, each with what is missing.
@@ -179,7 +176,7 @@ class Fugu:
         Raises:
             ConfigError: where that is all of them.
         """
-        lacking = {worker.name: why_not_ready(worker) for worker in self.pool}
+        lacking = {worker.name: why_not_ready(worker, self._env) for worker in self.pool}
         unready = {name: reason for name, reason in lacking.items() if reason is not None}
         if len(unready) == len(self.pool):
             lines = [f"  {name} {reason}" for name, reason in unready.items()]
@@ -211,7 +208,7 @@ class Fugu:
 
     async def astream(
         self, messages: str | Sequence[Message], **options: Unpack[RunOptions]
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """Answer a request and yield what happens: decision, calls, text as it comes, the result.
 
         Closing the iterator early cancels the run.
@@ -232,6 +229,12 @@ class Fugu:
             task.cancel()
             await asyncio.wait({task})
 
+    def stream(
+        self, messages: str | Sequence[Message], **options: Unpack[RunOptions]
+    ) -> Generator[Event, None, None]:
+        """``astream`` for synchronous code. Closing it early cancels the run and waits for its end."""
+        return self._door.iterate(self.astream(messages, **options))
+
     async def acall(self, worker: Worker, request: Request) -> Reply:
         """Ask one worker of the pool, without choosing and without recording: for measurements.
 
@@ -251,6 +254,60 @@ class Fugu:
         _, reply = await answer(run, [worker], caller=self._caller, backend_of=self._backend)
         return reply
 
+    async def astep(
+        self,
+        messages: str | Sequence[Message],
+        index: int,
+        outputs: Mapping[int, str],
+        *,
+        on_event: EventSink | None = None,
+        **options: Unpack[RunOptions],
+    ) -> Result:
+        """Carry out one step of ``workflow``, for hosts that keep its state. It is not recorded.
+
+        Args:
+            messages: the request, as for ``run`` of the whole.
+            index: the step, from 0.
+            outputs: by step, what those that it may see have written.
+            on_event: told of what happens.
+            **options: as for ``run`` of the whole; ``limits`` are those of this step.
+
+        Raises:
+            InputError: the request was refused before any call.
+            WorkerError: no worker gave a usable reply.
+            LimitExceeded: a cap was reached.
+        """
+        request, workflow = read_request(messages, options), options.get("workflow")
+        if workflow is None or index not in range(len(workflow.steps)):
+            raise InputError(f"astep: expected a workflow with a step {index}")
+        decision, orders = await asyncio.to_thread(self._prepare, request, options)
+        run = self._new_run(request, options, emit=on_event or self._notify)
+        run.steps[:] = planned(workflow)
+        worker, reply = await run_step(
+            run,
+            workflow,
+            index,
+            outputs,
+            orders[index],
+            caller=self._caller,
+            backend_of=self._backend,
+        )
+        return result_of(run, decision, worker, reply)
+
+    def step(
+        self,
+        messages: str | Sequence[Message],
+        index: int,
+        outputs: Mapping[int, str],
+        *,
+        on_event: EventSink | None = None,
+        **options: Unpack[RunOptions],
+    ) -> Result:
+        """``astep`` for synchronous code."""
+        return self._door.call(
+            lambda: self.astep(messages, index, outputs, on_event=on_event, **options)
+        )
+
     def _notify(self, event: Event) -> None:
         if self._on_event is not None:
             self._on_event(event)
@@ -263,12 +320,33 @@ class Fugu:
         emit: EventSink,
         stream: bool,
     ) -> Result:
-        request = _request(messages, options)
+        request = read_request(messages, options)
         if self._store is not None:
             await asyncio.to_thread(self._store.open)  # before money is spent
         # Encoding a long prompt takes tens of milliseconds, which would stall the host's loop.
-        decision = await asyncio.to_thread(lambda: self._decide(request, options, self._unready()))
-        run = Run(
+        decision, orders = await asyncio.to_thread(self._prepare, request, options)
+        run = self._new_run(request, options, emit=emit, stream=stream)
+        emit(Event(kind="decision", run_id=run.run_id, worker=decision.worker, decision=decision))
+        try:
+            worker, reply = await self._carry_out(run, decision, orders, options.get("workflow"))
+        except BaseException as error:
+            partial = partial_result(run, decision)
+            if isinstance(error, LimitExceeded | WorkerError) and partial.text:
+                error.partial = partial
+            # Without awaiting, because the task may be on its way out.
+            self._record(partial, run, options, error)
+            raise
+        if worker.name != decision.worker and options.get("workflow") is None:
+            self._router.answered(request, worker.name, session=options.get("session"))
+        result = result_of(run, decision, worker, reply)
+        await asyncio.to_thread(self._record, result, run, options)
+        emit(Event(kind="result", run_id=run.run_id, worker=worker.name, result=result))
+        return result
+
+    def _new_run(
+        self, request: Request, options: RunOptions, *, emit: EventSink, stream: bool = False
+    ) -> Run:
+        return Run(
             run_id=uuid.uuid4().hex,
             request=request,
             limits=options.get("limits", self.limits),
@@ -276,27 +354,24 @@ class Fugu:
             emit=emit,
             stream=stream,
         )
-        emit(Event(kind="decision", run_id=run.run_id, worker=decision.worker, decision=decision))
-        try:
-            worker, reply = await answer(
-                run,
-                [self.pool[c.worker] for c in decision.candidates if c.excluded_because is None],
-                caller=self._caller,
-                backend_of=self._backend,
-            )
-        except BaseException as error:
-            partial = _partial(run, decision)
-            if isinstance(error, LimitExceeded) and run.text:
-                error.partial = partial
-            # Without awaiting, because the task may be on its way out.
-            self._record(partial, run, options, error)
-            raise
-        if worker.name != decision.worker:
-            self._router.answered(request, worker.name, session=options.get("session"))
-        result = _result(run, decision, worker, reply)
-        await asyncio.to_thread(self._record, result, run, options)
-        emit(Event(kind="result", run_id=run.run_id, worker=worker.name, result=result))
-        return result
+
+    async def _carry_out(
+        self,
+        run: Run,
+        decision: Decision,
+        orders: Sequence[Sequence[Worker]],
+        workflow: Workflow | None,
+    ) -> tuple[Worker, Reply]:
+        if workflow is None:
+            return await answer(run, orders[0], caller=self._caller, backend_of=self._backend)
+        return await run_workflow(
+            run,
+            workflow,
+            orders,
+            weights={c.worker: c.p_success or 0.0 for c in decision.candidates},
+            caller=self._caller,
+            backend_of=self._backend,
+        )
 
     def _backend(self, worker: Worker) -> Backend:
         backend = self._backends.get(worker.name)
@@ -305,7 +380,9 @@ class Fugu:
                 from fugu_adapters.engine.transport import Transport
 
                 self._transport = Transport()
-            backend = self._backends[worker.name] = build_backend(worker, self._transport)
+            backend = self._backends[worker.name] = build_backend(
+                worker, self._transport, self._env
+            )
         return backend
 
     # --- remembering --------------------------------------------------------------------------
@@ -351,9 +428,8 @@ class Fugu:
         backends, self._backends = list(self._backends.values()), {}
         for backend in backends:
             await backend.aclose()
-        transport, self._transport = self._transport, None
-        if transport is not None:
-            await transport.aclose()
+        if self._transport is not None:  # kept, as it may hold connections of another loop
+            await self._transport.aclose()
         if self._store is not None:
             await asyncio.to_thread(self._store.close)
 
@@ -386,57 +462,6 @@ class Fugu:
 
     def __repr__(self) -> str:
         return f"Fugu({len(self.pool)} workers)"
-
-
-def _request(messages: str | Sequence[Message], options: RunOptions) -> Request:
-    unknown = sorted(set(options) - set(RunOptions.__annotations__))
-    if unknown:
-        raise InputError(
-            f"unknown option {unknown[0]!r}; known: {', '.join(RunOptions.__annotations__)}"
-        )
-    return Request(
-        messages=parse_messages(messages),
-        tools=tuple(options.get("tools", ())),
-        tool_choice=options.get("tool_choice"),
-        response_format=options.get("response_format"),
-        max_output_tokens=options.get("max_output_tokens"),
-        temperature=options.get("temperature"),
-        top_p=options.get("top_p"),
-        stop=tuple(options.get("stop", ())),
-        seed=options.get("seed"),
-    )
-
-
-def _result(run: Run, decision: Decision, worker: Worker, reply: Reply) -> Result:
-    return Result(
-        text=reply.text,
-        worker=worker.name,
-        run_id=run.run_id,
-        decision=decision,
-        tool_calls=reply.tool_calls,
-        usage=run.usage,
-        cost_usd=run.cost_usd,
-        finish_reason=reply.finish_reason,
-        trace=_trace(run, decision),
-    )
-
-
-def _partial(run: Run, decision: Decision) -> Result:
-    """What there is of a run that failed: perhaps the beginning of an answer."""
-    return Result(
-        text=run.text,
-        worker=run.attempts[-1].worker if run.attempts else decision.worker,
-        run_id=run.run_id,
-        decision=decision,
-        usage=run.usage,
-        cost_usd=run.cost_usd,
-        finish_reason="length",
-        trace=_trace(run, decision),
-    )
-
-
-def _trace(run: Run, decision: Decision) -> Trace:
-    return Trace(decisions=(decision,), attempts=tuple(run.attempts), seconds=run.elapsed)
 
 
 def _status(error: BaseException | None) -> RunStatus:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -36,6 +37,20 @@ class SyncDoor:
             future.cancel()
             raise
 
+    def iterate(self, items: AsyncGenerator[T, None]) -> Generator[T, None, None]:
+        """Go through ``items`` on the loop. Leaving early closes them there, and waits for that."""
+
+        async def following() -> tuple[T, ...]:
+            async for item in items:
+                return (item,)
+            return ()
+
+        try:
+            while found := self.call(following):
+                yield found[0]
+        finally:
+            self.call(items.aclose)
+
     def _open(self) -> BlockingPortal:
         with self._lock:
             if self._portal is None:
@@ -43,10 +58,13 @@ class SyncDoor:
 
                 self._context = start_blocking_portal(name="fugu-adapters")
                 self._portal = self._context.__enter__()
+                # anyio's context, collected at exit, waits for ever for a loop that stopped with its thread
+                atexit.register(self.close)
             return self._portal
 
     def close(self) -> None:
-        """Stop the thread. A later call starts a new one."""
+        """Stop the thread. A later call starts a new one. Left out, it is done when Python ends."""
+        atexit.unregister(self.close)
         with self._lock:
             context, self._context, self._portal = self._context, None, None
         if context is not None:

@@ -27,6 +27,7 @@ __all__ = [
     "Reply",
     "Request",
     "Result",
+    "StepTrace",
     "ToolCall",
     "Trace",
     "Usage",
@@ -38,7 +39,14 @@ Effort: TypeAlias = Literal["low", "medium", "high", "xhigh"]
 Continuity: TypeAlias = Literal["new", "kept", "follow-up", "tool-turn", "switched"]
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
 EventKind: TypeAlias = Literal[
-    "decision", "call_started", "delta", "call_failed", "call_finished", "result"
+    "decision",
+    "step_started",
+    "call_started",
+    "delta",
+    "call_failed",
+    "call_finished",
+    "step_finished",
+    "result",
 ]
 
 
@@ -245,6 +253,7 @@ class Attempt:
         usage: tokens, ``None`` where the call did not get that far.
         cost_usd: cost, ``None`` where unknown.
         steps: what a program-aided worker did on the way.
+        step: index of the workflow's step that it was made for, ``None`` outside of workflows.
     """
 
     worker: str
@@ -255,13 +264,36 @@ class Attempt:
     usage: Usage | None = None
     cost_usd: float | None = None
     steps: tuple[str, ...] = ()
+    step: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepTrace:
+    """One step of a workflow, as planned and as it went. Its calls are the attempts with its index.
+
+    Attributes:
+        index: its place, from 0.
+        worker: who was to be asked.
+        subtask: what for; ``None`` where texts are not kept.
+        access: the earlier steps whose output it was shown.
+        answered_by: who gave its output; ``None`` where the step did not finish.
+        text: its output; ``None`` where it did not finish or texts are not kept.
+    """
+
+    index: int
+    worker: str
+    subtask: str | None
+    access: tuple[int, ...] = ()
+    answered_by: str | None = None
+    text: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trace:
-    """The full record of a run: what was decided and every call that was made."""
+    """The full record of a run: what was decided, the steps of a workflow, every call that was made."""
 
     decisions: tuple[Decision, ...] = ()
+    steps: tuple[StepTrace, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     seconds: float = 0.0
 
@@ -305,6 +337,8 @@ class Event:
         delta: for ``delta``.
         attempt: for ``call_failed`` and ``call_finished``.
         result: for ``result``, the last event of a run that succeeded.
+        step: index of the workflow's step that it belongs to, from 0.
+        subtask: for ``step_started`` and ``step_finished``.
     """
 
     kind: EventKind
@@ -314,6 +348,8 @@ class Event:
     delta: Delta | None = None
     attempt: Attempt | None = None
     result: Result | None = None
+    step: int | None = None
+    subtask: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+import subprocess
 import sys
 import threading
 import time
@@ -188,6 +189,21 @@ def test_a_deadline_is_an_error_with_its_kind() -> None:
     assert last.status == "error"
     assert last.error is not None
     assert "deadline" in last.error
+
+
+def test_a_program_that_closes_nothing_ends() -> None:
+    """Scripts and notebooks seldom close what they made."""
+    script = """
+from fugu_adapters import Fugu, Pool, Worker
+async def call(messages):
+    return "hi"
+fugu = Fugu(Pool([Worker(name="a", api="callable", call=call)]), store=False)
+print(fugu.run("hello").text)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "hi\n", "")
 
 
 def test_tools_go_to_those_who_can() -> None:

@@ -96,6 +96,18 @@ def _asked(record: RunRecord) -> str:
     return "" if record.request is None else " ".join(routing_text(record.request).split())
 
 
+def _print_steps(out: Console, record: RunRecord) -> None:
+    """The workflow: who did what, seeing which earlier steps."""
+    for step in record.steps:
+        sees = ", ".join(str(seen + 1) for seen in step.access)
+        out.print(
+            f"step {step.index + 1}: {step.answered_by or f'{step.worker} did not finish'}"
+            f"{f', sees {sees}' if sees else ''}: {' '.join((step.subtask or '').split())[:200]}",
+            markup=False,
+        )
+        out.print(f"    {' '.join((step.text or '').split())[:400]}", style="dim", markup=False)
+
+
 def _print_run(out: Console, record: RunRecord) -> None:
     out.print(f"run {record.run_id}  {record.created_at:%Y-%m-%d %H:%M:%S} UTC  {record.status}")
     if record.error:
@@ -107,10 +119,12 @@ def _print_run(out: Console, record: RunRecord) -> None:
         out.print(record.decision.reason, markup=False)
         out.print(f"decided by {record.decision.policy}", style="dim", markup=False)
     out.print()
+    _print_steps(out, record)
     for number, attempt in enumerate(record.attempts, start=1):
         outcome = "answered" if attempt.ok else attempt.error
+        part = "" if attempt.step is None else f" (step {attempt.step + 1})"
         out.print(
-            f"call {number}: {attempt.worker} after {seconds(attempt.started_s)} "
+            f"call {number}{part}: {attempt.worker} after {seconds(attempt.started_s)} "
             f"took {seconds(attempt.latency_s)}, {money(attempt.cost_usd)}: {outcome}",
             markup=False,
         )

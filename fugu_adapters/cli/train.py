@@ -35,6 +35,12 @@ def selector(
         Path | None, typer.Option(help="Prices of the workers, Parquet.", show_default=False)
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the clustering.")] = 0,
+    shared: Annotated[
+        bool,
+        typer.Option(
+            "--shared", help="It will serve other pools than these outcomes are of: guard it more."
+        ),
+    ] = False,
     cache: Annotated[
         Path | None, typer.Option(help="Folder to keep encoded texts in.", show_default=False)
     ] = None,
@@ -63,6 +69,7 @@ def selector(
             output,
             workers=workers,
             seed=seed,
+            shared=shared,
             cache=cache,
             progress=on_progress,
         )

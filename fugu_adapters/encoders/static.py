@@ -4,7 +4,7 @@ The table was distilled from the Universal Sentence Encoder (see the model card 
 start from their own USE vectors, then all rows are fitted by ridge regression so that the weighted mean
 of a text's rows is near the text's USE vector. Unknown words are built from hashed letter triples;
 case, numbers, line ends, length and the last character have rows of their own. Ten numbers of style
-are appended.
+are appended. Greetings before a request and thanks after it are left out first.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import json
 import math
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as dump_tensors
 
 from fugu_adapters.encoders import Vectors, clip_middle
+from fugu_adapters.encoders.courtesy import Courtesies
 from fugu_adapters.errors import WeightsError
 
 __all__ = ["StaticEncoder", "count_features", "style_of"]
@@ -41,6 +42,8 @@ _TENSORS = {
     "bias": ("float32", 1),
     "style": ("float32", 2),
     "words": ("uint8", 1),
+    "courtesy": ("float32", 1),
+    "courtesy_words": ("uint8", 1),
 }
 _KIND = np.zeros(
     256, dtype=np.int64
@@ -126,6 +129,7 @@ class StaticEncoder:
         weight: how much each row counts in the mean, ``[rows]``.
         bias: added to the mean, ``[dim]``.
         style: mean and gain of each number of :func:`style_of`, ``[2, 10]``.
+        courtesies: what small talk at the ends of a text is recognised by.
     """
 
     def __init__(
@@ -138,6 +142,7 @@ class StaticEncoder:
         weight: NDArray[np.float32],
         bias: NDArray[np.float32],
         style: NDArray[np.float32],
+        courtesies: Courtesies,
     ) -> None:
         self._name = name
         self._words = words
@@ -146,6 +151,7 @@ class StaticEncoder:
         self._weight = weight
         self._bias = bias
         self._style = style
+        self._courtesies = courtesies
 
     @property
     def id(self) -> str:
@@ -163,7 +169,7 @@ class StaticEncoder:
         triples = len(self._rows) - len(self._words)
         meaning = self._rows.shape[1]
         mean, gain = self._style
-        for index, text in enumerate(texts):
+        for index, text in enumerate(map(self._courtesies.strip, texts)):
             counts = count_features(text, self._words, triples)
             row = self._bias.copy()
             if counts:
@@ -174,20 +180,24 @@ class StaticEncoder:
                     np.float32
                 )
             vectors[index, :meaning] = row / max(float(np.linalg.norm(row)), 1e-12)
-            vectors[index, meaning:] = np.clip((style_of(text) - mean) * gain, -0.3, 0.3)
+            manner = (style_of(text) - mean) * gain
+            vectors[index, meaning:] = np.minimum(np.maximum(manner, -0.3), 0.3)  # np.clip is slow
         unit: Vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
         return unit
 
     def save(self, folder: Path, *, provenance: Mapping[str, Any]) -> None:
         """Write the table with its manifest; half precision where it is enough."""
         words = sorted(self._words, key=lambda word: self._words[word])
+        said = self._courtesies
         tensors: dict[str, NDArray[Any]] = {
             "rows": self._rows,
             "scale": self._scale.astype(np.float16),
             "weight": self._weight.astype(np.float16),
             "bias": self._bias,
             "style": self._style,
-            "words": np.frombuffer("\n".join(words).encode(), dtype=np.uint8).copy(),
+            "words": _joined(words),
+            "courtesy": np.array([said.bias, said.other, *said.words.values()], dtype=np.float32),
+            "courtesy_words": _joined(said.words),
         }
         blob = dump_tensors(tensors)
         manifest = {
@@ -240,7 +250,9 @@ class StaticEncoder:
         except SafetensorError as error:
             raise WeightsError(f"{path}: not a safetensors file ({error})") from error
         _check(path, tensors)
-        words = tensors["words"].tobytes().decode("utf-8").split("\n")
+        words = _split(tensors["words"])
+        bias, other, *weights = tensors["courtesy"].tolist()
+        polite = dict(zip(_split(tensors["courtesy_words"]), weights, strict=True))
         return cls(
             name=str(manifest.get("encoder")),
             words={word: row for row, word in enumerate(words)},
@@ -249,7 +261,16 @@ class StaticEncoder:
             weight=tensors["weight"].astype(np.float32),
             bias=tensors["bias"],
             style=tensors["style"],
+            courtesies=Courtesies(words=polite, other=other, bias=bias),
         )
+
+
+def _joined(words: Iterable[str]) -> NDArray[np.uint8]:
+    return np.frombuffer("\n".join(words).encode(), dtype=np.uint8).copy()
+
+
+def _split(words: NDArray[np.uint8]) -> list[str]:
+    return words.tobytes().decode("utf-8").split("\n")
 
 
 def _check(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
@@ -262,8 +283,10 @@ def _check(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
         and tensors["bias"].shape == (dim,)
         and tensors["style"].shape == (2, len(style_of("")))
         and np.count_nonzero(tensors["words"] == ord("\n")) < rows
+        and np.count_nonzero(tensors["courtesy_words"] == ord("\n")) + 3 == len(tensors["courtesy"])
     )
     if not fits or not all(
-        np.isfinite(tensors[name]).all() for name in ("scale", "weight", "bias", "style")
+        np.isfinite(tensors[name]).all()
+        for name in ("scale", "weight", "bias", "style", "courtesy")
     ):
         raise WeightsError(f"{path}: shapes or values do not fit; install the package again")

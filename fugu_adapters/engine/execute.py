@@ -39,7 +39,7 @@ async def answer(
         LimitExceeded: a cap of the run was reached.
     """
     try:
-        async with asyncio.timeout(run.limits.seconds):
+        async with asyncio.timeout(max(0.0, run.remaining)):  # a step has what is left
             return await _ask_in_order(run, order, caller, backend_of)
     except TimeoutError as error:
         if isinstance(error, WorkerError):

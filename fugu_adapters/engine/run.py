@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import TypeAlias
 from fugu_adapters.engine.events import EventSink
 from fugu_adapters.engine.limits import OUTPUT_TOKENS, Ledger
 from fugu_adapters.messages import estimate_tokens
-from fugu_adapters.types import Attempt, Delta, Effort, Event, Limits, Request, Usage
+from fugu_adapters.types import Attempt, Delta, Effort, Event, Limits, Request, StepTrace, Usage
 
 __all__ = ["Clock", "Run"]
 
@@ -31,6 +32,8 @@ class Run:
         clock: monotonic seconds.
         given_up: endpoints that are not asked again in this run, each with the reason.
         attempts: calls so far.
+        step: index of the workflow's step that this is, ``None`` outside of workflows.
+        steps: the steps of its workflow.
         text: what was already delivered of the answer under way.
     """
 
@@ -43,6 +46,8 @@ class Run:
     clock: Clock = time.monotonic
     given_up: dict[str, str] = field(default_factory=dict)
     attempts: list[Attempt] = field(default_factory=list)
+    step: int | None = None
+    steps: list[StepTrace] = field(default_factory=list)
     text: str = ""
     delivered: bool = False
     started: float = field(init=False)
@@ -53,6 +58,14 @@ class Run:
         self.started = self.clock()
         self.ledger = Ledger(self.limits)
         self.input_tokens = estimate_tokens(self.request)
+
+    def part(self, request: Request, *, step: int, stream: bool) -> Run:
+        """A step of this run: a request of its own, under the same clock and caps."""
+        part = dataclasses.replace(
+            self, request=request, step=step, stream=stream, text="", delivered=False
+        )
+        part.started, part.ledger = self.started, self.ledger
+        return part
 
     @property
     def elapsed(self) -> float:
@@ -88,12 +101,21 @@ class Run:
         """Pass a piece of the answer on. From now on no other worker may answer this request."""
         self.delivered = True
         self.text += delta.text
-        self.emit(Event(kind="delta", run_id=self.run_id, worker=worker, delta=delta))
+        self.emit(
+            Event(kind="delta", run_id=self.run_id, worker=worker, delta=delta, step=self.step)
+        )
 
     def record(self, attempt: Attempt) -> None:
         """Note a finished call and tell about it."""
+        attempt = dataclasses.replace(attempt, step=self.step)
         self.attempts.append(attempt)
         kind = "call_finished" if attempt.ok else "call_failed"
         self.emit(
-            Event(kind=kind, run_id=self.run_id, worker=attempt.worker, attempt=attempt)  # type: ignore[arg-type]  # a conditional of two literals
+            Event(
+                kind=kind,  # type: ignore[arg-type]  # a conditional of two literals
+                run_id=self.run_id,
+                worker=attempt.worker,
+                attempt=attempt,
+                step=self.step,
+            )
         )

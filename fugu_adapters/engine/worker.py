@@ -139,7 +139,7 @@ class Caller:
             self.health.abandon(worker.endpoint)
             raise
         begun = run.elapsed
-        run.emit(Event(kind="call_started", run_id=run.run_id, worker=worker.name))
+        run.emit(Event(kind="call_started", run_id=run.run_id, worker=worker.name, step=run.step))
         try:
             reply = await self._send(worker, backend, run, reservation, attempt, last=last)
         except WorkerError as error:

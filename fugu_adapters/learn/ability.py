@@ -58,11 +58,13 @@ class Ability:
     Attributes:
         p: expected score at the centroid, ``[W, K]``.
         sd: standard deviation of ``p``, ``[W, K]``.
+        level: expected score over the cluster's items, ``[W, K]``.
         spread: standard deviation of each worker's surface, in logits, ``[W]``.
     """
 
     p: Floats
     sd: Floats
+    level: Floats
     spread: Floats
 
 
@@ -74,6 +76,7 @@ def fit_ability(
     weight: Floats,
     vectors: NDArray[np.float32],
     centroids: NDArray[np.float32],
+    cluster: Ints,
     width: float,
     traits: Floats,
     settings: AbilitySettings,
@@ -87,6 +90,7 @@ def fit_ability(
         weight: how much it counts, ``[n]``.
         vectors: of the items, unit rows, ``[items, D]``.
         centroids: where abilities are kept, unit rows, ``[K, D]``.
+        cluster: nearest centroid of each item that has outcomes, ``[items]``.
         width: of the kernel.
         traits: what the catalogue says of each worker, standardised, 0 where unknown, ``[W, F]``.
         settings: priors and rounds.
@@ -104,8 +108,22 @@ def fit_ability(
     at = _design(centroids, centroids, width, whiten).astype(np.float64)
     z = (fit.theta + fit.shared) @ at.T
     p = sigmoid(z)
-    sd = spread_of(p, fit.variances_at(at))
-    return Ability(p=p, sd=sd, spread=np.sqrt(fit.variance))
+    return Ability(
+        p=p,
+        sd=spread_of(p, fit.variances_at(at)),
+        level=_levels(fit.theta + fit.shared, features, cluster[used], p),
+        spread=np.sqrt(fit.variance),
+    )
+
+
+def _levels(surface: Floats, features: NDArray[np.float32], cluster: Ints, p: Floats) -> Floats:
+    """Mean expected score of each worker over the items of each cluster; ``p`` where there are none."""
+    levels = p.copy()
+    order = np.argsort(cluster, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(cluster[order])) + 1):
+        z = surface.astype(np.float32) @ features[rows].T
+        levels[:, cluster[rows[0]]] = sigmoid(z).mean(axis=1)
+    return levels
 
 
 def spread_of(p: Floats, variance: Floats) -> Floats:

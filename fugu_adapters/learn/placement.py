@@ -29,7 +29,7 @@ from fugu_adapters.learn.difficulty import (
     response,
 )
 from fugu_adapters.policies.clusters import assign, kernel
-from fugu_adapters.policies.weights import Bundle
+from fugu_adapters.policies.weights import Bundle, logit
 
 __all__ = [
     "Placement",
@@ -45,7 +45,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Vectors = NDArray[np.float32]
 
-_ROWS = ("p", "sd", "count", "log_tokens", "seconds")  # tables with a row for each profile
+_ROWS = ("p", "sd", "level", "count", "log_tokens", "seconds")  # tables with a row for each profile
 _STEPS, _CLOSE = 50, 1e-6  # of Newton's method
 _ODDS = 6.0  # logits beyond which nothing is believed
 
@@ -348,7 +348,11 @@ def add_profile(
         note: kept in the provenance, under ``placed``.
     """
     rest = without(bundle, name)
-    mine = {key: np.asarray(getattr(placement, key), dtype=np.float32) for key in _ROWS}
+    level = sigmoid(logit(placement.p.astype(np.float32)) + bundle.lift)
+    mine = {
+        key: np.asarray(level if key == "level" else getattr(placement, key), dtype=np.float32)
+        for key in _ROWS
+    }
     tables: dict[str, Any] = {
         key: _ordered(np.concatenate([getattr(rest, key), mine[key][None]])) for key in _ROWS
     }

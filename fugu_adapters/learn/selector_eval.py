@@ -20,7 +20,7 @@ from fugu_adapters.learn.placement import (
     place,
     prior_placement,
 )
-from fugu_adapters.learn.selector_fit import fit_selector
+from fugu_adapters.learn.selector_fit import FitSettings, fit_selector
 from fugu_adapters.policies.clusters import assign
 from fugu_adapters.policies.selector import ClusterSelector, Forecast, choose
 from fugu_adapters.policies.weights import Bundle
@@ -37,11 +37,14 @@ class SelectorFit:
     """Fits a bundle as ``fugu train selector`` does, and places workers that it has not seen."""
 
     encoder: str = DEFAULT_ENCODER
+    settings: FitSettings = field(default_factory=FitSettings)
     placement: PlacementSettings = field(default_factory=PlacementSettings)
 
     def __call__(self, data: Dataset, vectors: Vectors, seed: int) -> FittedSelector:
         """Fit to every outcome in ``data``."""
-        bundle = fit_selector(data, vectors, encoder=self.encoder, seed=seed)
+        bundle = fit_selector(
+            data, vectors, encoder=self.encoder, seed=seed, settings=self.settings
+        )
         return FittedSelector(bundle, data.facts, data)
 
     def probes(self, fitted: Any, vectors: Vectors, items: Ints, count: int, seed: int) -> Ints:

@@ -23,7 +23,7 @@ from fugu_adapters.learn.length import expected_log_tokens, expected_seconds
 from fugu_adapters.policies.aliases import ALIASES
 from fugu_adapters.policies.clusters import assign, kmeans
 from fugu_adapters.policies.selector import ClusterSelector
-from fugu_adapters.policies.weights import Bundle, Settings, load_bundle, save_bundle
+from fugu_adapters.policies.weights import SHARED, Bundle, Settings, load_bundle, save_bundle
 
 __all__ = ["FitSettings", "encode_items", "fit_selector", "train"]
 
@@ -70,6 +70,7 @@ def train(
     seed: int = 0,
     fit_splits: Sequence[str] = ("train",),
     settings: FitSettings | None = None,
+    shared: bool = False,
     cache: Path | None = None,
     command: str | None = None,
     progress: Progress | None = None,
@@ -85,6 +86,8 @@ def train(
         seed: of the clustering; everything else has nothing random.
         fit_splits: splits of the items whose outcomes are used.
         settings: how to fit.
+        shared: whether the bundle is to serve pools that these outcomes are not of; gains then have to be
+            proven more strongly.
         cache: folder that keeps vectors between fits.
         command: what rebuilds the bundle; ``fugu train selector`` with these files where not given.
         progress: told what is being done.
@@ -93,13 +96,16 @@ def train(
         ConfigError: where a file cannot be used.
         InputError: where there is too little to fit.
     """
+    settings = settings or FitSettings()
+    if shared:
+        settings = replace(settings, decision=SHARED)
     data = read_dataset(items, outcomes, workers)
     held_out = [] if "dev" in fit_splits else ["dev"]
     wanted = data.in_splits([*fit_splits, *held_out])
     vectors = encode_items(wanted, encoder, cache=cache, progress=progress)
     bundle = fit_selector(
         data.in_splits(fit_splits), vectors, encoder=encoder, seed=seed, settings=settings,
-        provenance={"command": command or _command(items, outcomes, workers, seed), "fit_splits": list(fit_splits)},
+        provenance={"command": command or _command(items, outcomes, workers, seed, shared), "fit_splits": list(fit_splits)},
         progress=progress,
     )  # fmt: skip
     bundle = replace(bundle, metrics={"dev": _measure(bundle, data.in_splits(held_out), vectors)})
@@ -108,12 +114,17 @@ def train(
 
 
 def _command(
-    items: Sequence[Path], outcomes: Sequence[Path], workers: Path | None, seed: int
+    items: Sequence[Path],
+    outcomes: Sequence[Path],
+    workers: Path | None,
+    seed: int,
+    shared: bool,
 ) -> str:
     """What rebuilds the bundle, files by their names."""
     parts = ["fugu train selector", *(f"--items {path.name}" for path in items)]
     parts += [f"--outcomes {path.name}" for path in outcomes]
     parts += [] if workers is None else [f"--workers {workers.name}"]
+    parts += ["--shared"] if shared else []
     return " ".join([*parts, f"--seed {seed}"])
 
 
@@ -221,7 +232,7 @@ def _tensors(
     count = np.bincount(cell, minlength=len(data.workers) * k).reshape(-1, k).astype(np.float64)
     ability = fit_ability(
         worker=data.worker, item=data.item, score=data.score, weight=data.weight, vectors=vectors,
-        centroids=groups.centroids, width=settings.decision.width,
+        centroids=groups.centroids, width=settings.decision.width, cluster=cluster,
         traits=_traits(data.workers, facts), settings=settings.ability,
     )  # fmt: skip
     crowd, tier = _price_prior(ability.p, count, ability.spread, facts)
@@ -232,6 +243,7 @@ def _tensors(
         "reach": groups.reach,
         "p": ability.p.astype(np.float32),
         "sd": ability.sd.astype(np.float32),
+        "level": ability.level.astype(np.float32),
         "count": np.minimum(count, 65_535).astype(np.float32),
         "log_tokens": expected_log_tokens(data, cluster, k, facts, settings.length_prior),
         "seconds": expected_seconds(data, cluster, k, settings.length_prior),

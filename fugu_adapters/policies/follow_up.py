@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["is_follow_up"]
+__all__ = ["content_words", "is_follow_up"]
 
 _MAX_WORDS = 12
 _MAX_CHARS = 160
@@ -54,6 +54,7 @@ _COMMON = _split(
     "oui non merci pourquoi comment le la les un une des de du il te s'il plaît vas exemple "
     "sí si por favor gracias el los las para porque adelante segunda primera"
 )
+_EMPTY = _COMMON | _TIES
 _UNSPACED_COMMON = re.compile(
     "もう一度|お願いします|ください|ありがとう|続けて|继续|繼續|为什么|為什麼|谢谢|一下"
 )
@@ -86,6 +87,12 @@ def is_follow_up(text: str, task: str) -> bool:
         return content <= _TIED_CONTENT
     loose = len(words) == 2 or "the" in lower  # "shorter please", "show me the diff"
     return content <= (_LOOSE_CONTENT if loose else 0)
+
+
+def content_words(text: str) -> frozenset[str]:
+    """The first letters of a text's words, in which forms of one word agree; common words are left out."""
+    words = set(_WORD.findall(text.lower())) - _EMPTY
+    return frozenset(word[:_STEM] for word in words if len(word) > 1)
 
 
 def _without_notes(text: str) -> str:

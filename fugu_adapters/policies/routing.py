@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from fugu_adapters.policies.continuity import (
     read_turn,
     trail_of,
 )
+from fugu_adapters.policies.descriptions import Descriptions
 from fugu_adapters.policies.selector import TOLERANCE, Arm, Choice, ClusterSelector
 from fugu_adapters.policies.weights import Bundle, default_bundle, load_bundle
 from fugu_adapters.pool import Pool
@@ -50,6 +51,12 @@ class Router:
         self._sessions = Sessions(pool.routing.sessions, pool.routing.session_ttl_s)
         self._lock = threading.Lock()
         self._selector: ClusterSelector | None = None
+        self._texts = {
+            worker.name: worker.description.strip()
+            for worker in pool
+            if worker.description and worker.description.strip()
+        }
+        self._descriptions: Descriptions | None = None
         self._encode = lru_cache(maxsize=_REMEMBERED)(self._encode_text)
 
     @property
@@ -86,6 +93,7 @@ class Router:
         session: str | None = None,
         quality: float | None = None,
         max_cost: float | None = None,
+        remember: bool = True,
     ) -> Decision:
         """Choose a worker, and remember the choice for the conversation's next turn.
 
@@ -99,6 +107,7 @@ class Router:
             quality: in place of the effort's tolerance, the least expected score relative to the best,
                 1 being equal to it. It bounds ``switch_gain`` too.
             max_cost: dollars that the call may be expected to cost.
+            remember: whether it is a turn of its conversation; otherwise what was before does not count.
 
         Raises:
             InputError: where nobody may be asked, or nobody within ``max_cost``.
@@ -109,13 +118,13 @@ class Router:
         reasons = self.pool.eligibility(request, exclude, unready)
         tolerance = TOLERANCE[effort] if quality is None else 1.0 - quality
         gain = settings.switch_gain if quality is None else min(settings.switch_gain, tolerance)
-        state, turn = self._turn(request, session, gain, now)
+        state, turn = self._turn(request, session, gain, now, known=remember)
         arms = self._arms(request, reasons, turn)
         if state is not None:
             arms = [_with_cache(arm, turn) if arm.worker == state.worker else arm for arm in arms]
         choice = self._choose(turn.text, arms, tolerance, max_cost)
         verdict = decide(state, choice, turn, now, settings)
-        for key in keys_after(session, turn.trail):
+        for key in keys_after(session, turn.trail) if remember else ():
             self._sessions.put(key, verdict.state)
         return Decision(
             worker=verdict.choice.candidates[0].worker,
@@ -136,13 +145,13 @@ class Router:
                 self._sessions.put(key, replace(state, worker=worker))
 
     def _turn(
-        self, request: Request, session: str | None, gain: float, now: float
+        self, request: Request, session: str | None, gain: float, now: float, *, known: bool
     ) -> tuple[State | None, Turn]:
         """What is known of the conversation, and this request as its next turn."""
         trail = trail_of(request.messages)
-        keys = keys_before(session, trail)
-        known = (self._sessions.get(key, now) for key in keys)
-        state = next((state for state in known if state is not None), None)
+        keys = keys_before(session, trail) if known else ()
+        states = (self._sessions.get(key, now) for key in keys)
+        state = next((state for state in states if state is not None), None)
         turn = read_turn(
             request,
             state,
@@ -155,6 +164,7 @@ class Router:
         return state, turn
 
     def _arms(self, request: Request, reasons: Mapping[str, str | None], turn: Turn) -> list[Arm]:
+        fits = self._described().fits(turn.text) if self._texts else {}
         return [
             Arm(
                 worker=worker.name,
@@ -162,6 +172,7 @@ class Router:
                 price=worker.known_price,
                 input_tokens=turn.tokens,
                 max_output_tokens=request.max_output_tokens,
+                fit=fits.get(worker.name),
                 excluded_because=reasons[worker.name],
             )
             for worker in self.pool
@@ -178,11 +189,25 @@ class Router:
             vector, _affordable(arms, choice, max_cost), tolerance=tolerance
         )
 
+    def _described(self) -> Descriptions:
+        """The pool's descriptions, encoded at the first decision."""
+        if self._descriptions is None:  # two threads at once make the same
+            bundle, encode = self.selector.bundle, self._encode
+            wanted = self.pool.routing.description_encoder
+            if wanted is not None and wanted != bundle.encoder:
+                bundle = default_bundle("local" if wanted == "use-m3" else "selector")
+                encode = lru_cache(maxsize=_REMEMBERED)(partial(_vector, wanted))
+            self._descriptions = Descriptions.build(self._texts, encode, bundle)
+        return self._descriptions
+
     def _encode_text(self, text: str) -> NDArray[np.float32]:
-        encoder = load_encoder(self.selector.bundle.encoder)
-        vector: NDArray[np.float32] = encoder.encode([text])[0]
-        vector.flags.writeable = False  # it is shared by every later request with this text
-        return vector
+        return _vector(self.selector.bundle.encoder, text)
+
+
+def _vector(encoder: str, text: str) -> NDArray[np.float32]:
+    vector: NDArray[np.float32] = load_encoder(encoder).encode([text])[0]
+    vector.flags.writeable = False  # it is shared by every later request with this text
+    return vector
 
 
 def _with_cache(arm: Arm, turn: Turn) -> Arm:

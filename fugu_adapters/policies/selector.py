@@ -7,9 +7,9 @@ The rule:
 
 1. Each worker's expected score is carried from the centroids to the request: the posterior mean of the
    Gaussian process in ``learn/ability.py``, on the logit scale. A worker without a profile gets a prior
-   from its list price.
+   from its list price, moved by how well its description fits the request (``descriptions.py``).
 2. The *anchor* is the pool's best worker over the area, the group of clusters that the nearest one
-   belongs to. The *reference* is the best worker whose expected gain over the anchor exceeds ``gain_z``
+   belongs to; clusters count by the outcomes that all of the pool's workers have there. The *reference* is the best worker whose expected gain over the anchor exceeds ``gain_z``
    standard deviations, else the anchor itself.
 3. What a worker saves, as a share of the reference's price (of its time where prices are equal), is worth
    that share of the tolerance. The worker is chosen for which this exceeds its expected loss against the
@@ -23,7 +23,7 @@ judged, the farther the more, by the workers' averages over all clusters: no evi
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,7 +32,8 @@ from numpy.typing import NDArray
 from fugu_adapters.config import Price
 from fugu_adapters.errors import PolicyError
 from fugu_adapters.policies.clusters import kernel, soft_assign
-from fugu_adapters.policies.weights import Bundle, Settings
+from fugu_adapters.policies.descriptions import NOTHING_FITS, fit_reason, shift
+from fugu_adapters.policies.weights import Bundle, Settings, logit
 from fugu_adapters.types import Candidate, Effort
 
 __all__ = ["TOLERANCE", "Arm", "Choice", "ClusterSelector", "Forecast", "choose", "trust_of"]
@@ -46,6 +47,8 @@ _Z90 = 1.645
 _NO_TOLERANCE = 1e-6  # of equals, the cheaper
 _DEAR = 100.0  # times the reference's price; more makes no difference
 _STRANGE = 0.6  # of a cluster's reach: from there down its scores say nothing of a request
+_UNSEEN = 0.1  # outcomes that a cluster counts for where a worker has none
+_SAME = 1e-6  # between scores: what sums differ by in another order
 _MEASURED = 20  # outcomes from which a profile counts as calibrated
 
 
@@ -60,6 +63,7 @@ class Arm:
         input_tokens: prompt tokens of this request.
         max_output_tokens: bound on its reply; the expected reply is not taken to be longer.
         latency_s: seconds measured lately, in place of the profile's; ``None`` where unknown.
+        fit: how well its description fits the request, in logits; ``None`` where it has none.
         excluded_because: why it cannot be chosen, or ``None``.
     """
 
@@ -69,6 +73,7 @@ class Arm:
     input_tokens: int = 0
     max_output_tokens: int | None = None
     latency_s: float | None = None
+    fit: float | None = None
     excluded_because: str | None = None
 
 
@@ -169,6 +174,9 @@ class ClusterSelector:
         )
         hints = np.array([arm.latency_s or math.nan for arm in open_arms], dtype=np.float32)
         view = replace(view, seconds=np.where(np.isnan(hints), view.seconds, hints))
+        fits = {arm.worker: arm.fit for arm in open_arms if arm.fit is not None}
+        if fits:
+            view = self._described(view, [arm.fit for arm in open_arms])
         cost = np.array(
             [_cost(arm, float(t)) for arm, t in zip(open_arms, view.tokens[0], strict=True)]
         )
@@ -184,7 +192,8 @@ class ClusterSelector:
             if arm.excluded_because is not None
         ]
         best = ranked[order.index(int(reference[0]))]
-        return Choice(candidates=(*ranked, *shut), reason=self._reason(view, ranked, best))
+        told = fits if _by_text(open_arms, first, view.measured) else {}
+        return Choice(candidates=(*ranked, *shut), reason=self._reason(view, ranked, best, told))
 
     def _check_vector(self, vector: Floats) -> None:
         expected = self.bundle.centroids.shape[1]
@@ -233,6 +242,24 @@ class ClusterSelector:
             inside=inside,
         )
 
+    def _described(self, view: Forecast, fits: Sequence[float | None]) -> Forecast:
+        """The forecast for one request, moved by the descriptions.
+
+        The anchor moves to the described worker that is expected to be best: among guesses, among workers
+        of one profile, and from a measured worker to a guess where the text speaks for that. Deviations do
+        not count here: how able the workers are is the same for the next request.
+        """
+        p, sd = shift(view.p[0], view.sd[0], fits, spread=float(self.bundle.tier[2]))
+        known = np.array([-np.inf if fit is None else fit for fit in fits])
+        anchor = int(view.anchor[0])
+        alike = np.abs(view.p[0] - view.p[0, anchor]) < _SAME
+        least = np.where(view.measured[anchor] & ~alike, 0.0, NOTHING_FITS)
+        free = (known > least) & (alike | ~view.measured)
+        best = int(np.argmax(np.where(free, p, -1.0)))
+        if free[best] and p[best] > p[anchor] + _SAME:
+            anchor = best
+        return replace(view, p=p[None], sd=sd[None], anchor=np.array([anchor]))
+
     def _pool(self, key: tuple[tuple[str | None, float | None], ...]) -> _Columns:
         known = self._columns.get(key)
         if known is None:
@@ -245,13 +272,14 @@ class ClusterSelector:
         bundle = self.bundle
         rows = [bundle.index.get(profile, -1) if profile else -1 for profile, _ in key]
         take = np.array(rows)
-        p, sd, tokens, seconds = (
+        p, sd, level, tokens, seconds = (
             table[take].copy()
-            for table in (bundle.p, bundle.sd, np.exp(bundle.log_tokens), bundle.seconds)
-        )
+            for table in (bundle.p, bundle.sd, bundle.level, np.exp(bundle.log_tokens), bundle.seconds)
+        )  # fmt: skip
         for place, (row, (_, price)) in enumerate(zip(rows, key, strict=True)):
             if row < 0:
                 p[place], sd[place] = self._prior(price)
+                level[place] = 1.0 / (1.0 + np.exp(-logit(p[place]) - bundle.lift))
                 tokens[place] = np.exp(np.median(bundle.log_tokens, axis=0))
                 seconds[place] = -1.0
         mean_p = p @ bundle.mass
@@ -261,12 +289,13 @@ class ClusterSelector:
         handicap = np.where(
             measured.any() & ~measured, 1.0, 0.0
         )  # a guess anchors no pool that has better
-        best = int(np.argmax(mean_p - handicap))
-        logit = np.log(np.clip(p, 1e-6, None)) - np.log(np.clip(1.0 - p, 1e-6, None))
+        shared = self._shared(take[measured])
+        best = int(np.argmax(level @ shared - handicap))
+        z = logit(p)
         return _Columns(
             p=p,
-            logit=logit,
-            mean_logit=logit @ bundle.mass,
+            logit=z,
+            mean_logit=z @ bundle.mass,
             sd=sd,
             tokens=tokens,
             seconds=seconds,
@@ -275,23 +304,35 @@ class ClusterSelector:
             mean_tokens=np.exp(np.log(tokens) @ bundle.mass).astype(np.float32),
             measured=measured,
             best=best,
-            anchor=self._anchors(p, sd, handicap, best),
+            anchor=self._anchors(level - handicap[:, None], sd, shared, best),
         )
 
-    def _anchors(
-        self, p: Floats, sd: Floats, handicap: NDArray[np.float64], best: int
-    ) -> NDArray[np.int64]:
+    def _shared(self, rows: NDArray[np.int64]) -> Floats:
+        """How much each cluster tells of these profiles' order: harmonic means of their outcomes, ``[K]``.
+
+        Workers are compared where all were seen. Elsewhere a score is a guess from other requests; of a
+        worker that was placed by a few probes it is that everywhere.
+        """
+        count, mass = self.bundle.count[rows], self.bundle.mass
+        count = count[count.sum(axis=1) >= len(mass)]
+        if not len(count):
+            return mass
+        outcomes = 1.0 / np.mean(1.0 / (count + _UNSEEN * mass * len(mass)), axis=0)
+        share: Floats = (outcomes / outcomes.sum()).astype(np.float32)
+        return share
+
+    def _anchors(self, level: Floats, sd: Floats, shared: Floats, best: int) -> NDArray[np.int64]:
         """The worker to stay with by default, for each cluster: its area's best, where that is proven."""
         area = self.bundle.area.astype(np.int64)
         share = np.zeros((len(area), int(area.max()) + 1), dtype=np.float32)
-        share[np.arange(len(area)), area] = self.bundle.mass
+        share[np.arange(len(area)), area] = shared
         share /= share.sum(axis=0)
-        p, sd = p @ share, sd @ share
-        gain = p - handicap[:, None] - p[best]
+        level, sd = level @ share, sd @ share
+        gain = level - level[best]
         # An area's mean is known better than its points are: about twice as well.
         proven = gain > 0.5 * self.bundle.settings.area_z * np.sqrt(sd**2 + sd[best] ** 2)
         proven[best] = True
-        top: NDArray[np.int64] = np.argmax(np.where(proven, gain, -1.0), axis=0)
+        top: NDArray[np.int64] = np.argmax(np.where(proven, gain, -np.inf), axis=0)
         return top[area]
 
     def _prior(self, price: float | None) -> tuple[Floats, Floats]:
@@ -321,15 +362,25 @@ class ClusterSelector:
             calibrated=self._is_measured(arm.profile),
         )
 
-    def _reason(self, view: Forecast, ranked: Sequence[Candidate], best: Candidate) -> str:
-        cluster = int(view.cluster[0])
-        if view.inside[0]:
+    def _reason(
+        self,
+        view: Forecast,
+        ranked: Sequence[Candidate],
+        best: Candidate,
+        fits: Mapping[str, float],
+    ) -> str:
+        cluster, first = int(view.cluster[0]), ranked[0]
+        guess = "catalogue facts"
+        if fits and max(fits.values()) <= NOTHING_FITS:
+            like = "Fits no description, so judged by what else is known"
+        elif first.worker in fits:
+            like, guess = fit_reason(fits, first.worker), "its description"
+        elif view.inside[0]:
             outcomes = int(self.bundle.count[:, cluster].sum())
             like = f"Looks like {self.bundle.labels[cluster]} (cluster {cluster}, {outcomes:,} outcomes)"
         else:
             like = "Unlike the training requests, so judged by the workers' averages"
-        first = ranked[0]
-        note = "" if first.calibrated else ", uncalibrated: a guess from catalogue facts"
+        note = "" if first.calibrated else f", uncalibrated: a guess from {guess}"
         said = (
             f"{like}; {first.worker} is expected right {first.p_success or 0:.2f} of the time{note}"
         )
@@ -341,6 +392,13 @@ class ClusterSelector:
         if (rival.p_success or 0.0) > (first.p_success or 0.0):
             return f"{said}; {rival.worker} may be better, but the evidence does not carry it."
         return f"{said}, the best of the pool."
+
+
+def _by_text(arms: Sequence[Arm], first: int, measured: NDArray[np.bool_]) -> bool:
+    """Whether descriptions decide on this worker: it is a guess, or not the only one of its profile."""
+    profile = arms[first].profile
+    twins = sum(arm.profile == profile and arm.fit is not None for arm in arms)
+    return not measured[first] or (arms[first].fit is not None and twins > 1)
 
 
 def choose(

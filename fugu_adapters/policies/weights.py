@@ -25,9 +25,18 @@ from safetensors.numpy import save as dump_tensors
 from fugu_adapters.errors import WeightsError
 from fugu_adapters.policies.clusters import kernel
 
-__all__ = ["FORMAT_VERSION", "Bundle", "Settings", "default_bundle", "load_bundle", "save_bundle"]
+__all__ = [
+    "FORMAT_VERSION",
+    "SHARED",
+    "Bundle",
+    "Settings",
+    "default_bundle",
+    "load_bundle",
+    "logit",
+    "save_bundle",
+]
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Of the folder's layout. A reader accepts exactly its own."""
 
 _MANIFEST, _TENSORS = "manifest.json", "selector.safetensors"
@@ -39,14 +48,15 @@ _SHAPES = {
     "reach": ("K",),
     "p": ("W", "K"),
     "sd": ("W", "K"),
+    "level": ("W", "K"),
     "count": ("W", "K"),
     "log_tokens": ("W", "K"),
     "seconds": ("W", "K"),
     "crowd": ("K",),
     "tier": ("T",),
 }
-_DTYPES = {"centroids": "float16", "area": "uint16", "sd": "float16", "count": "uint16",
-           "log_tokens": "float16", "seconds": "float16"}  # fmt: skip
+_DTYPES = {"centroids": "float16", "area": "uint16", "sd": "float16", "level": "float16",
+           "count": "uint16", "log_tokens": "float16", "seconds": "float16"}  # fmt: skip
 
 Floats = NDArray[np.float32]
 
@@ -69,9 +79,13 @@ class Settings:
     nearest: int = 4
     temperature: float = 0.05
     width: float = 3.0
-    area_z: float = 0.25
-    gain_z: float = 0.3
-    loss_z: float = 0.25
+    area_z: float = 0.1
+    gain_z: float = 0.5
+    loss_z: float = 0.5
+
+
+SHARED = Settings(area_z=0.5, gain_z=1.0, loss_z=1.0)
+"""For a bundle that serves pools it was not fitted to: how far workers differ was learned elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -90,6 +104,7 @@ class Bundle:
         reach: cosine below which a request is unlike anything that the cluster was made of, ``[K]``.
         p: expected score at the centroid, ``[W, K]``.
         sd: its standard deviation, ``[W, K]``.
+        level: expected score over the cluster's training items, ``[W, K]``.
         count: outcomes behind it, ``[W, K]``.
         log_tokens: natural logarithm of the expected reply tokens, ``[W, K]``.
         seconds: expected seconds, -1 where unknown, ``[W, K]``.
@@ -111,6 +126,7 @@ class Bundle:
     reach: Floats
     p: Floats
     sd: Floats
+    level: Floats
     count: Floats
     log_tokens: Floats
     seconds: Floats
@@ -126,10 +142,22 @@ class Bundle:
         return {name: row for row, name in enumerate(self.profiles)}
 
     @functools.cached_property
+    def lift(self) -> Floats:
+        """By how much a cluster's ``level`` is above its centroid's ``p``, in logits, the average worker's, ``[K]``."""
+        rise: Floats = (logit(self.level) - logit(self.p)).mean(axis=0)
+        return rise
+
+    @functools.cached_property
     def carry(self) -> Floats:
         """Inverse of the centroids' likenesses: carries values at the centroids to a request, ``[K, K]``."""
         table = kernel(self.centroids, self.centroids, self.settings.width, nugget=True)
         return np.linalg.inv(table).astype(np.float32)
+
+
+def logit(p: Floats) -> Floats:
+    """Of probabilities, bounded."""
+    z: Floats = np.log(np.clip(p, 1e-6, None)) - np.log(np.clip(1.0 - p, 1e-6, None))
+    return z
 
 
 def save_bundle(bundle: Bundle, folder: Path) -> Path:

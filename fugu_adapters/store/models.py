@@ -22,10 +22,10 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
-__all__ = ["SCHEMA_VERSION", "attempts", "feedback", "metadata", "runs", "schema"]
+__all__ = ["SCHEMA_VERSION", "attempts", "feedback", "metadata", "runs", "schema", "steps"]
 
 SCHEMA_VERSION = 1
-"""Raised by one whenever a table changes."""
+"""Raised by one whenever a table changes. A new table changes none: older databases get it when opened."""
 
 
 class _Utc(TypeDecorator[datetime]):
@@ -102,6 +102,19 @@ attempts = Table(
     Column("usage", _JSON),
     Column("cost_usd", Float),
     Column("steps", _JSON),
+)
+
+steps = Table(
+    "fugu_steps",
+    metadata,
+    Column("run_id", ForeignKey("fugu_runs.run_id", ondelete="CASCADE"), primary_key=True),
+    Column("n", Integer, primary_key=True),
+    Column("worker", String(100), nullable=False),
+    Column("answered_by", String(100)),
+    Column("access", _JSON, nullable=False),
+    Column("subtask", _Clean),
+    Column("text", _Clean),
+    Column("calls", _JSON, nullable=False),  # which of the run's attempts were made for it
 )
 
 feedback = Table(

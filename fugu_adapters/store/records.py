@@ -13,6 +13,7 @@ from fugu_adapters.types import (
     Outcome,
     Request,
     Result,
+    StepTrace,
     ToolCall,
     Trace,
     Usage,
@@ -40,6 +41,7 @@ class RunRecord:
         worker: who answered, or was asked first where nobody did.
         decision: the choice that the answer follows from.
         decisions: every choice of the run, in order.
+        steps: the steps of its workflow; without their texts where those are not kept.
         attempts: every call, in order.
         usage: tokens over all calls.
         cost_usd: dollars over all calls, ``None`` where a price is unknown.
@@ -59,6 +61,7 @@ class RunRecord:
     worker: str | None = None
     decision: Decision | None = None
     decisions: tuple[Decision, ...] = ()
+    steps: tuple[StepTrace, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     usage: Usage | None = None
     cost_usd: float | None = None
@@ -90,6 +93,7 @@ class RunRecord:
             worker=result.worker,
             decision=result.decision,
             decisions=result.trace.decisions,
+            steps=result.trace.steps,
             attempts=result.trace.attempts,
             usage=result.usage,
             cost_usd=result.cost_usd,
@@ -99,8 +103,13 @@ class RunRecord:
 
     @property
     def trace(self) -> Trace:
-        """Decisions and calls, in order."""
-        return Trace(decisions=self.decisions, attempts=self.attempts, seconds=self.seconds or 0.0)
+        """Decisions, steps and calls, in order."""
+        return Trace(
+            decisions=self.decisions,
+            steps=self.steps,
+            attempts=self.attempts,
+            seconds=self.seconds or 0.0,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,7 +13,7 @@ from fugu_adapters.messages import text_of
 from fugu_adapters.store.records import RunRecord
 from fugu_adapters.types import to_plain
 
-__all__ = ["attempt_rows", "run_record", "run_row"]
+__all__ = ["attempt_rows", "run_record", "run_row", "step_rows"]
 
 _SCALARS = (
     "run_id",
@@ -27,6 +27,7 @@ _SCALARS = (
     "cost_usd",
     "seconds",
 )
+_STEP_FIELDS = ("worker", "answered_by", "access", "subtask", "text")
 _CALL_SCALARS = ("worker", "ok", "error", "started_s", "latency_s", "cost_usd")
 
 
@@ -59,8 +60,29 @@ def attempt_rows(record: RunRecord, keep_text: bool) -> list[dict[str, Any]]:
     ]
 
 
-def run_record(row: Mapping[str, Any], calls: Sequence[Mapping[str, Any]]) -> RunRecord:
-    """The run for its rows.
+def step_rows(record: RunRecord, keep_text: bool) -> list[dict[str, Any]]:
+    """The rows of ``fugu_steps`` for a run."""
+    return [
+        {
+            "run_id": record.run_id,
+            "n": step.index,
+            "worker": step.worker,
+            "answered_by": step.answered_by,
+            "access": list(step.access),
+            "subtask": step.subtask if keep_text else None,
+            "text": step.text if keep_text else None,
+            "calls": [n for n, call in enumerate(record.attempts) if call.step == step.index],
+        }
+        for step in record.steps
+    ]
+
+
+def run_record(
+    row: Mapping[str, Any],
+    calls: Sequence[Mapping[str, Any]],
+    steps: Sequence[Mapping[str, Any]] = (),
+) -> RunRecord:
+    """The run for its rows, those of its calls and those of its steps.
 
     Raises:
         ConfigError: where they hold something else than a run.
@@ -68,12 +90,20 @@ def run_record(row: Mapping[str, Any], calls: Sequence[Mapping[str, Any]]) -> Ru
     decisions = row["decisions"]
     if decisions is None:
         decisions = [] if row["decision"] is None else [row["decision"]]
+    made_for = {n: step["n"] for step in steps for n in step["calls"]}
     data = {
         **{name: row[name] for name in (*_SCALARS, "request", "text", "decision", "usage")},
         "tool_calls": row["tool_calls"] or (),
         "decisions": decisions,
         "attempts": [
-            {name: call[name] for name in (*_CALL_SCALARS, "usage", "steps")} for call in calls
+            {
+                **{name: call[name] for name in (*_CALL_SCALARS, "usage", "steps")},
+                "step": made_for.get(call["n"]),
+            }
+            for call in calls
+        ],
+        "steps": [
+            {"index": step["n"], **{name: step[name] for name in _STEP_FIELDS}} for step in steps
         ],
     }
     try:

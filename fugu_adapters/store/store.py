@@ -9,7 +9,7 @@ import contextlib
 import math
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -19,7 +19,7 @@ from fugu_adapters.store.records import JudgedRun, RunRecord
 from fugu_adapters.types import Outcome
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL, Connection, Engine
+    from sqlalchemy import URL, Connection, Engine, Table
 
     from fugu_adapters.config import StoreConfig
 
@@ -91,6 +91,9 @@ class Store:
             calls = rows.attempt_rows(record, self.keep_text)
             if calls:
                 connection.execute(insert(models.attempts), calls)
+            steps = rows.step_rows(record, self.keep_text)
+            if steps:
+                connection.execute(insert(models.steps), steps)
 
     def get(self, run_id: str) -> RunRecord:
         """The run with this id, or the only one whose id begins so (at least 6 characters).
@@ -173,17 +176,13 @@ class Store:
         return [run for run in found if run is not None]
 
     def _records(self, connection: Connection, query: Any) -> _Records:
-        from sqlalchemy import select
-
         from fugu_adapters.store import models, rows
 
         runs = [dict(row) for row in connection.execute(query).mappings()]
         ids = [row["run_id"] for row in runs]
-        calls: dict[str, _Rows] = {run_id: [] for run_id in ids}
-        wanted = select(models.attempts).where(models.attempts.c.run_id.in_(ids))
-        for row in connection.execute(wanted.order_by(models.attempts.c.n)).mappings():
-            calls[row["run_id"]].append(dict(row))
-        return [rows.run_record(row, calls[row["run_id"]]) for row in runs]
+        calls = _grouped(connection, models.attempts, ids)
+        steps = _grouped(connection, models.steps, ids)
+        return [rows.run_record(row, calls[row["run_id"]], steps[row["run_id"]]) for row in runs]
 
     def _resolve(self, connection: Connection | None, run_id: str) -> str:
         """The full id for an id or a prefix."""
@@ -259,6 +258,17 @@ class Store:
 
     def __repr__(self) -> str:
         return self._url().render_as_string(hide_password=True)
+
+
+def _grouped(connection: Connection, table: Table, ids: Sequence[str]) -> dict[str, _Rows]:
+    """The rows of a table that belong to these runs, by run, in order."""
+    from sqlalchemy import select
+
+    found: dict[str, _Rows] = {run_id: [] for run_id in ids}
+    wanted = select(table).where(table.c.run_id.in_(ids)).order_by(table.c.n)
+    for row in connection.execute(wanted).mappings():
+        found[row["run_id"]].append(dict(row))
+    return found
 
 
 def _default_path() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,12 @@ __all__ = ["build_backend", "why_not_ready"]
 _HOST = "is run by its host and cannot be asked from here; Fugu.route chooses it"
 
 
-def build_backend(worker: Worker, transport: Transport) -> Backend:
+def build_backend(
+    worker: Worker, transport: Transport, env: Mapping[str, str] | None = None
+) -> Backend:
     """The backend for a worker's ``api``. Only the module that it needs is imported.
+
+    Keys are looked up in ``env``, or the process's environment, at each call.
 
     Raises:
         ConfigError: where an extra, a key variable or weights are missing, or the host runs the worker.
@@ -28,11 +33,11 @@ def build_backend(worker: Worker, transport: Transport) -> Backend:
         case "openai":
             from fugu_adapters.engine.providers.openai import OpenAIBackend
 
-            return OpenAIBackend(worker, transport)
+            return OpenAIBackend(worker, transport, env=env)
         case "anthropic":
             from fugu_adapters.engine.providers.anthropic import AnthropicBackend
 
-            return AnthropicBackend(worker, transport)
+            return AnthropicBackend(worker, transport, env=env)
         case "embedded":
             from fugu_adapters.workers.embedded import EmbeddedBackend
 
@@ -53,15 +58,15 @@ def build_backend(worker: Worker, transport: Transport) -> Backend:
             raise ConfigError(f"worker {worker.name!r} {_HOST}")
 
 
-def why_not_ready(worker: Worker) -> str | None:
+def why_not_ready(worker: Worker, env: Mapping[str, str] | None = None) -> str | None:
     """What this machine lacks for asking the worker, with the remedy; ``None`` where nothing.
 
-    Only the environment and the disk are looked at.
+    Only the environment (``env`` in its place, where given) and the disk are looked at.
     """
     if worker.api == "host":
         return _HOST
     key = worker.api_key_env
-    if key is not None and not os.environ.get(key):
+    if key is not None and not (os.environ if env is None else env).get(key):
         return f"needs the environment variable {key}, which is not set"
     if worker.api == "embedded" and find_spec("xllamacpp") is None:
         return "needs the local runtime: pip install 'fugu-adapters[embedded]'"

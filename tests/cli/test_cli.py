@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from fugu_adapters.policies.weights import SHARED
 from fugu_adapters.testing import FaultServer, chat_reply, chat_stream, error_reply, hang
 
 CANARY = "sk-canary-71c2"
@@ -293,10 +294,13 @@ async def test_profile_then_train_then_route_by_the_new_weights(shell: Shell) ->
     again = (await shell("profile", *arguments)).json
     assert again["calls"] == 0
     trained = await shell(
-        "train", "selector", "--items", "items.jsonl", "--outcomes", "outcomes.jsonl", "--output", "mine", "--json"
+        "train", "selector", "--items", "items.jsonl", "--outcomes", "outcomes.jsonl", "--output", "mine", "--shared", "--json"
     )  # fmt: skip
     assert trained.code == 0, trained.err
     assert trained.json["profiles"] == 2
+    manifest = json.loads((shell.folder / "mine" / "manifest.json").read_text())
+    assert manifest["settings"]["gain_z"] == SHARED.gain_z
+    assert manifest["provenance"]["command"].endswith("--shared --seed 0")
     text = (shell.folder / "fugu.toml").read_text()
     (shell.folder / "fugu.toml").write_text('[pool]\nselector = "mine"\n' + text)
     decision = (await shell("route", "--json", "Name the capital of Portugal.")).json

@@ -15,13 +15,18 @@ def circle(count: int) -> NDArray[np.float32]:
     return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
 
 
+def nearest(vectors: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    found: NDArray[np.int64] = (vectors @ circle(k).T).argmax(axis=1)
+    return found
+
+
 def fit(p: NDArray[np.float64], vectors: NDArray[np.float32], *, seed: int = 0) -> Ability:
     """Fit to one draw of every worker on every item; ``p`` is ``[W, items]``, NaN for not asked."""
     worker, item = np.nonzero(np.isfinite(p))
     score = (np.random.default_rng(seed).random(len(item)) < p[worker, item]).astype(float)
     return fit_ability(
         worker=worker, item=item, score=score, weight=np.ones(len(item)), vectors=vectors,
-        centroids=circle(9), width=4.0, traits=np.zeros((len(p), 1)), settings=AbilitySettings(),
+        centroids=circle(9), cluster=nearest(vectors, 9), width=4.0, traits=np.zeros((len(p), 1)), settings=AbilitySettings(),
     )  # fmt: skip
 
 
@@ -35,6 +40,30 @@ def test_abilities_that_change_over_the_space_are_recovered() -> None:
     np.testing.assert_allclose(found.p[0], expected, atol=0.12)
     np.testing.assert_allclose(found.p[1], expected[::-1], atol=0.12)
     assert (found.sd < 0.15).all()
+
+
+def test_levels_are_means_over_a_clusters_items() -> None:
+    """Where a cluster's items lie to one side of its centroid, their mean is not the score at the centroid."""
+    vectors, rising = circle(1800), np.linspace(0.05, 0.95, 1800)
+    members = nearest(vectors, 5)
+    kept = (members != 2) | (np.arange(1800) > 1000)  # of the middle one only what is far on
+    vectors, rising, members = vectors[kept], rising[kept], members[kept]
+    item = np.arange(len(rising))
+    found = fit_ability(
+        worker=item * 0, item=item, score=rising, weight=np.ones(len(item)), vectors=vectors,
+        centroids=circle(5), cluster=members, width=4.0, traits=np.zeros((1, 1)), settings=AbilitySettings(),
+    )  # fmt: skip
+    mean = rising[members == 2].mean()
+    assert abs(found.level[0, 2] - mean) < 0.02
+    assert abs(found.p[0, 2] - mean) > 0.05
+
+
+def test_a_cluster_without_items_has_the_level_of_its_centroid() -> None:
+    """There is nothing else to say of it."""
+    found = fit(np.full((2, 400), 0.7), circle(800)[:400])
+    empty = np.setdiff1d(np.arange(9), nearest(circle(800)[:400], 9))
+    assert len(empty)
+    np.testing.assert_array_equal(found.level[:, empty], found.p[:, empty])
 
 
 def test_where_nothing_differs_the_surfaces_are_flat() -> None:
@@ -68,7 +97,8 @@ def test_traits_carry_over_to_workers_without_outcomes() -> None:
     p = 1 / (1 + np.exp(-trait[order][worker]))
     found = fit_ability(
         worker=worker, item=item, score=(rng.random(len(p)) < p).astype(float),
-        weight=np.ones(len(p)), vectors=circle(200), centroids=circle(5), width=4.0,
+        weight=np.ones(len(p)), vectors=circle(200), centroids=circle(5),
+        cluster=nearest(circle(200), 5), width=4.0,
         traits=trait[order][:, None], settings=AbilitySettings(),
     )  # fmt: skip
     low, high = found.p[10].mean(), found.p[11].mean()
@@ -83,7 +113,8 @@ def test_the_fit_has_nothing_random_and_soft_scores_count() -> None:
     once, again = (
         fit_ability(
             worker=np.repeat(np.arange(3), 300), item=np.tile(np.arange(300), 3), score=score,
-            weight=np.ones(900), vectors=vectors, centroids=circle(4), width=4.0,
+            weight=np.ones(900), vectors=vectors, centroids=circle(4),
+            cluster=nearest(vectors, 4), width=4.0,
             traits=np.zeros((3, 1)), settings=AbilitySettings(),
         )
         for _ in range(2)

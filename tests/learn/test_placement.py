@@ -50,6 +50,7 @@ def make_world(workers: int = 12, seed: int = 0, **changes: object) -> Bundle:
         reach=np.full(K, 0.3, dtype=np.float32),
         p=np.ascontiguousarray(p, dtype=np.float32),
         sd=np.full((workers, K), 0.02, dtype=np.float32),
+        level=np.ascontiguousarray(p, dtype=np.float32),
         count=np.full((workers, K), 100, dtype=np.float32),
         log_tokens=np.full((workers, K), np.log(100.0), dtype=np.float32),
         seconds=np.full((workers, K), 2.0, dtype=np.float32),

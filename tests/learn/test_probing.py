@@ -41,6 +41,7 @@ def make_bundle(**changes: Any) -> Bundle:
         reach=np.full(size, 0.2, dtype=np.float32),
         p=p,
         sd=np.full_like(p, 0.02),
+        level=p,
         count=np.full_like(p, 50),
         log_tokens=np.full_like(p, 5.0),
         seconds=np.full_like(p, -1.0),

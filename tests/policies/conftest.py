@@ -43,6 +43,7 @@ def make_bundle(**changes: Any) -> Bundle:
         reach=np.full(3, 0.5, dtype=np.float32),
         p=p.astype(np.float32),
         sd=np.full(p.shape, 0.02, dtype=np.float32),
+        level=p.astype(np.float32),
         count=count.astype(np.float32),
         log_tokens=np.log(np.full(p.shape, 200.0)).astype(np.float32),
         seconds=np.full(p.shape, -1.0, dtype=np.float32),

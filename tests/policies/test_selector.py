@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from fugu_adapters.config import Price
 from fugu_adapters.errors import PolicyError
@@ -23,6 +24,11 @@ def arm(worker: str, profile: str | None, out: float | None = None, **more: obje
 OPUS = arm("opus", "claude-opus-4.5@high", 25.0)
 CHEAP = arm("cheap", "cheap-1b", 0.1)
 PYTHON = arm("python", "python-7b@python", 0.2)
+
+
+def anchor_of(selector: ClusterSelector, vector: NDArray[np.float32], pool: list[Arm]) -> str:
+    view = selector.forecast(vector[None], [a.profile for a in pool], [None] * len(pool))
+    return pool[int(view.anchor[0])].worker
 
 
 def test_each_kind_of_request_goes_to_the_worker_that_is_good_at_it(bundle: Bundle) -> None:
@@ -51,6 +57,42 @@ def test_without_evidence_the_anchor_stays(bundle_with: Callable[..., Bundle]) -
         choice = ClusterSelector(noisy).decide(ARITHMETIC, pool, tolerance=0.0)
         assert choice.candidates[0].worker == "opus"
     assert "python may be better, but the evidence does not carry it" in choice.reason
+
+
+def test_workers_are_compared_where_all_of_them_were_seen(
+    bundle_with: Callable[..., Bundle],
+) -> None:
+    """Within an area a guess far from a worker's own outcomes does not decide who anchors it."""
+    plain = bundle_with()
+    opus, python = (plain.index[a.profile or ""] for a in (OPUS, PYTHON))
+    level, count = plain.level.copy(), plain.count.copy()
+    level[opus, :2], level[python, :2] = (0.9, 0.6), (0.5, 0.8)  # one area, two clusters
+    count[opus, 0] = 0.0  # never asked there: 0.9 is a guess
+    pool = [OPUS, PYTHON]
+    guessed = ClusterSelector(bundle_with(level=level, count=count))
+    assert anchor_of(guessed, KNOWLEDGE, pool) == anchor_of(guessed, ARITHMETIC, pool) == "python"
+    seen = ClusterSelector(bundle_with(level=level))
+    assert anchor_of(seen, KNOWLEDGE, pool) == "opus"
+
+
+def test_a_worker_placed_by_a_few_probes_is_compared_everywhere(
+    bundle_with: Callable[..., Bundle],
+) -> None:
+    """Fewer outcomes than clusters say nothing of where a worker was seen."""
+    plain, k = bundle_with(), 40
+    opus, python = (plain.index[a.profile or ""] for a in (OPUS, PYTHON))
+    wide = {n: np.repeat(getattr(plain, n)[:, :1], k, axis=1) for n in ("p", "sd", "count", "seconds")}  # fmt: skip
+    flat = {n: np.repeat(getattr(plain, n)[:1], k) for n in ("reach", "crowd")}
+    level = wide["p"].copy()
+    level[opus], level[python] = 0.9, 0.5
+    level[opus, 7] = 0.2  # where its probes are
+    wide["count"][opus] = 0.0
+    wide["count"][opus, 7] = 30.0
+    bundle = bundle_with(
+        **wide, **flat, level=level, centroids=np.eye(k, dtype=np.float32), area=np.zeros(k),
+        mass=np.full(k, 1 / k, dtype=np.float32), labels=("any",) * k, log_tokens=wide["p"],
+    )  # fmt: skip
+    assert anchor_of(ClusterSelector(bundle), bundle.centroids[0], [OPUS, PYTHON]) == "opus"
 
 
 def test_a_request_unlike_all_training_is_judged_by_averages(bundle: Bundle) -> None:

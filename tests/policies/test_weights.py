@@ -74,7 +74,7 @@ def test_a_missing_file_is_named(folder: Path, missing: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"format": 99}, "expected format 2, got 99"),
+        ({"format": 99}, "expected format 3, got 99"),
         ({"settings": {"surprise": 1}}, "surprise"),
         ({"profiles": ["only-one"]}, "expected"),
         ({"labels": ["one"]}, "expected"),

@@ -1,0 +1,176 @@
+"""Carrying out a workflow: steps as soon as their inputs are there, all under one run's clock and caps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from fugu_adapters.config import Worker
+from fugu_adapters.engine.backend import Backend
+from fugu_adapters.engine.execute import answer
+from fugu_adapters.engine.run import Run
+from fugu_adapters.engine.worker import Caller
+from fugu_adapters.errors import PlanError
+from fugu_adapters.pool import Pool
+from fugu_adapters.types import Candidate, Delta, Event, Reply, StepTrace
+from fugu_adapters.workflow.aggregate import choose
+from fugu_adapters.workflow.plan import Workflow
+from fugu_adapters.workflow.prompts import step_request
+
+__all__ = ["planned", "run_step", "run_workflow", "step_order"]
+
+
+def planned(workflow: Workflow) -> list[StepTrace]:
+    """The trace of a workflow before anything was asked."""
+    return [
+        StepTrace(index=index, worker=step.worker, subtask=step.subtask, access=step.access)
+        for index, step in enumerate(workflow.steps)
+    ]
+
+
+def step_order(
+    workflow: Workflow, index: int, candidates: Iterable[Candidate], pool: Pool
+) -> list[Worker]:
+    """Who may be asked for a step: the worker that it names, then the others as the router ranks them.
+
+    Raises:
+        PlanError: where the named worker is not in the pool, or may not be asked.
+    """
+    named, path = workflow.steps[index].worker, f"steps[{index}].worker"
+    reasons = {candidate.worker: candidate.excluded_because for candidate in candidates}
+    if named not in reasons:
+        raise PlanError(f"{path}: no worker {named!r} in {pool}", path=path)
+    if reasons[named] is not None:
+        raise PlanError(f"{path}: {named} {reasons[named]}", path=path)
+    others = [name for name, reason in reasons.items() if reason is None and name != named]
+    return [pool[name] for name in (named, *others)]
+
+
+async def run_step(
+    run: Run,
+    workflow: Workflow,
+    index: int,
+    outputs: Mapping[int, str],
+    order: Sequence[Worker],
+    *,
+    caller: Caller,
+    backend_of: Callable[[Worker], Backend],
+) -> tuple[Worker, Reply]:
+    """Ask for one step, and note it in the run.
+
+    Args:
+        run: the run of the caller's request, with the workflow's ``planned`` steps.
+        workflow: the plan.
+        index: the step.
+        outputs: what the steps that it may see have written.
+        order: workers that may be asked, best first.
+        caller: makes the calls.
+        backend_of: gives a worker's backend.
+
+    Returns:
+        Who answered, and the reply.
+
+    Raises:
+        WorkerError: nobody could answer.
+        LimitExceeded: a cap of the run was reached.
+    """
+    step = workflow.steps[index]
+    is_answer = workflow.aggregate is None and index == len(workflow.steps) - 1
+    part = run.part(
+        step_request(run.request, workflow, index, outputs),
+        step=index,
+        stream=run.stream and is_answer,
+    )
+    _tell(run, "step_started", index, step.worker, step.subtask)
+    try:
+        worker, reply = await answer(part, order, caller=caller, backend_of=backend_of)
+    finally:
+        run.text += part.text
+    run.steps[index] = replace(run.steps[index], answered_by=worker.name, text=reply.text)
+    _tell(run, "step_finished", index, worker.name, step.subtask)
+    return worker, reply
+
+
+async def run_workflow(
+    run: Run,
+    workflow: Workflow,
+    orders: Sequence[Sequence[Worker]],
+    *,
+    weights: Mapping[str, float],
+    caller: Caller,
+    backend_of: Callable[[Worker], Backend],
+) -> tuple[Worker, Reply]:
+    """Carry out a whole workflow.
+
+    The first step that fails cancels the others; ``run.steps`` keeps what was finished.
+
+    Args:
+        run: the run of the caller's request.
+        workflow: the plan.
+        orders: for each step, workers that may be asked, best first.
+        weights: by worker, what decides ties of votes.
+        caller: makes the calls.
+        backend_of: gives a worker's backend.
+
+    Returns:
+        Who wrote the answer, and its reply.
+
+    Raises:
+        WorkerError: nobody could answer for a step.
+        LimitExceeded: a cap of the run was reached.
+    """
+    run.steps[:] = planned(workflow)
+    tasks: list[asyncio.Task[tuple[Worker, Reply]]] = []
+
+    async def carry_out(index: int) -> tuple[Worker, Reply]:
+        outputs = {seen: (await tasks[seen])[1].text for seen in workflow.steps[index].access}
+        return await run_step(
+            run, workflow, index, outputs, orders[index], caller=caller, backend_of=backend_of
+        )
+
+    # A TaskGroup leaves its parent marked as cancelled after a failure on Python 3.11 and 3.12.
+    tasks += [asyncio.create_task(carry_out(index)) for index in range(len(workflow.steps))]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        failed = [task for task in tasks if task in done and _failure(task)]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        for task in tasks:
+            _failure(task)  # seen, so that asyncio does not complain
+    # Steps that wait for one that failed fail with it, and come later in the order.
+    return _answer(run, workflow, [task.result() for task in failed[:1] or tasks], weights)
+
+
+def _failure(task: asyncio.Task[tuple[Worker, Reply]]) -> BaseException | None:
+    return None if task.cancelled() else task.exception()
+
+
+def _answer(
+    run: Run,
+    workflow: Workflow,
+    answers: Sequence[tuple[Worker, Reply]],
+    weights: Mapping[str, float],
+) -> tuple[Worker, Reply]:
+    if workflow.aggregate is None:
+        return answers[-1]
+    texts = {index: reply.text for index, (_, reply) in enumerate(answers)}
+    trust = {index: weights.get(worker.name, 0.0) for index, (worker, _) in enumerate(answers)}
+    worker, reply = answers[choose(workflow.aggregate, texts, trust)]
+    if run.stream and reply.text:
+        run.deliver(worker.name, Delta(text=reply.text))
+    return worker, reply
+
+
+def _tell(run: Run, kind: str, index: int, worker: str, subtask: str) -> None:
+    run.emit(
+        Event(
+            kind=kind,  # type: ignore[arg-type]  # one of two literals
+            run_id=run.run_id,
+            worker=worker,
+            step=index,
+            subtask=subtask,
+        )
+    )

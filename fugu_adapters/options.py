@@ -1,0 +1,94 @@
+"""What may be said of one request, and turning it into the record that workers are asked with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+from fugu_adapters.errors import InputError
+from fugu_adapters.messages import parse_messages
+from fugu_adapters.types import Effort, Limits, Message, Request
+from fugu_adapters.workflow import Workflow
+
+__all__ = ["RunOptions", "read_request"]
+
+
+class RunOptions(TypedDict, total=False):
+    """What may be said of one request. Everything is optional.
+
+    Attributes:
+        model: policy name, ``"fugu"``.
+        effort: how much the answer is worth: ``low`` takes the cheapest worker that is nearly as good,
+            ``xhigh`` the best; it also bounds the reply's length.
+        limits: caps on dollars, seconds, calls and tokens.
+        exclude: workers not to ask, by name, ``provider:NAME``, ``tag:NAME`` or tag.
+        session: the conversation that the request belongs to; kept with the run. Without it, one is
+            recognised where its history is sent along.
+        quality: least expected score relative to the best worker's, above 0 to 1; in place of what the
+            effort would give up for a lower price.
+        max_cost: dollars that the call may be expected to cost; ``limits`` hold what it may really cost.
+        tools: function tools in OpenAI's shape.
+        tool_choice: as in OpenAI's API.
+        response_format: ``{"type": "json_schema", ...}`` or ``{"type": "json_object"}``.
+        max_output_tokens: bound on the reply.
+        temperature: sampling temperature.
+        top_p: nucleus sampling mass.
+        stop: strings that end the reply.
+        seed: sampling seed, where the worker has one.
+        workflow: a plan to carry out in place of asking one worker. Its steps share the limits.
+    """
+
+    model: str
+    effort: Effort
+    limits: Limits
+    exclude: Sequence[str] | set[str] | frozenset[str]
+    session: str | None
+    quality: float | None
+    max_cost: float | None
+    tools: Sequence[dict[str, Any]]
+    tool_choice: str | dict[str, Any] | None
+    response_format: dict[str, Any] | None
+    max_output_tokens: int | None
+    temperature: float | None
+    top_p: float | None
+    stop: Sequence[str]
+    seed: int | None
+    workflow: Workflow | None
+
+
+def read_request(messages: str | Sequence[Message], options: RunOptions) -> Request:
+    """The request that messages and options make.
+
+    Raises:
+        InputError: where one of them is wrong.
+    """
+    unknown = sorted(set(options) - set(RunOptions.__annotations__))
+    if unknown:
+        raise InputError(
+            f"unknown option {unknown[0]!r}; known: {', '.join(RunOptions.__annotations__)}"
+        )
+    _check_workflow(options)
+    return Request(
+        messages=parse_messages(messages),
+        tools=tuple(options.get("tools", ())),
+        tool_choice=options.get("tool_choice"),
+        response_format=options.get("response_format"),
+        max_output_tokens=options.get("max_output_tokens"),
+        temperature=options.get("temperature"),
+        top_p=options.get("top_p"),
+        stop=tuple(options.get("stop", ())),
+        seed=options.get("seed"),
+    )
+
+
+def _check_workflow(options: RunOptions) -> None:
+    workflow = options.get("workflow")
+    if workflow is None:
+        return
+    if not isinstance(workflow, Workflow):
+        raise InputError(
+            f"workflow: expected a Workflow, got {type(workflow).__name__}; "
+            "Workflow.from_dict and parse_workflow make one"
+        )
+    if options.get("tools"):
+        raise InputError("workflow: its steps cannot call the request's tools yet; leave tools out")
