@@ -155,7 +155,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """The end of an error about an unknown name: the known one that is meant, or all of them."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    listed = f"known: {', '.join(known)}"
+    listed = f"known: {', '.join(known)}" if known else "there is none yet"
     return f"did you mean {near[0]!r}? {listed}" if near else listed
 
 
