@@ -179,8 +179,10 @@ def estimate_tokens(request: Request) -> int:
 def routing_text(request: Request, *, max_chars: int = 6_000) -> str:
     """The text that a request is routed by: the last user message, head and tail kept where long.
 
-    Where there is no user message, the last message with text stands in.
+    Where there is no user message, the last message with text stands in; ``about`` comes first.
     """
+    if request.about:
+        return clip_middle(request.about, max_chars)
     spoken = [message for message in request.messages if text_of(message).strip()]
     asked = [message for message in spoken if message.get("role") == "user"] or spoken
     text = text_of(asked[-1]) if asked else ""

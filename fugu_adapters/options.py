@@ -35,6 +35,7 @@ class RunOptions(TypedDict, total=False):
         top_p: nucleus sampling mass.
         stop: strings that end the reply.
         seed: sampling seed, where the worker has one.
+        about: the task in the user's own words, where messages wrap it in others; it is routed by, not sent.
         workflow: a plan to carry out in place of asking one worker. Its steps share the limits.
     """
 
@@ -53,6 +54,7 @@ class RunOptions(TypedDict, total=False):
     top_p: float | None
     stop: Sequence[str]
     seed: int | None
+    about: str | None
     workflow: Workflow | None
 
 
@@ -68,6 +70,9 @@ def read_request(messages: str | Sequence[Message], options: RunOptions) -> Requ
             f"unknown option {unknown[0]!r}; known: {', '.join(RunOptions.__annotations__)}"
         )
     _check_workflow(options)
+    about = options.get("about")
+    if not isinstance(about, str | None):
+        raise InputError(f"about: expected text, got {type(about).__name__}")
     return Request(
         messages=parse_messages(messages),
         tools=tuple(options.get("tools", ())),
@@ -78,6 +83,7 @@ def read_request(messages: str | Sequence[Message], options: RunOptions) -> Requ
         top_p=options.get("top_p"),
         stop=tuple(options.get("stop", ())),
         seed=options.get("seed"),
+        about=about,
     )
 
 

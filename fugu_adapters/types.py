@@ -65,6 +65,7 @@ class Request:
         stop: strings that end the reply.
         seed: sampling seed, where the worker has one.
         effort: how much the worker should reason, where it has such a setting.
+        about: the text that it is routed by, where a host wraps its task in words of its own.
     """
 
     messages: tuple[Message, ...]
@@ -77,6 +78,7 @@ class Request:
     stop: tuple[str, ...] = ()
     seed: int | None = None
     effort: Effort | None = None
+    about: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

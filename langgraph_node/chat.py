@@ -31,10 +31,10 @@ from fugu_adapters import (
     Pool,
     Request,
     Result,
-    Worker,
 )
 from fugu_adapters.engine.retry import RetryPolicy
 from fugu_adapters.fugu import RunOptions
+from fugu_adapters.hosts import KEY, endpoint_pool
 from fugu_adapters.messages import estimate_tokens
 from fugu_adapters.types import Effort, Message
 from langgraph_node.formats import (
@@ -80,7 +80,6 @@ _PER_CALL = frozenset(
 )
 _OF_A_POOL = ("quality", "max_cost", "exclude")
 _SOURCES = ("fugu", "pool", "config")
-_KEY = "FUGU_API_KEY"
 
 
 class ChatFugu(BaseChatModel):
@@ -103,7 +102,7 @@ class ChatFugu(BaseChatModel):
         pool: the workers.
         config: path of a ``fugu.toml``.
         base_url: an endpoint that speaks OpenAI's Chat Completions.
-        api_key: the endpoint's key, or ``FUGU_API_KEY``. It is sent to the endpoint and nowhere else.
+        api_key: the endpoint's key, or ``FUGU_APIKEY``. It is sent to the endpoint and nowhere else.
         store: where runs are recorded: as for ``Fugu``.
         effort: ``low``, ``medium``, ``high`` or ``xhigh``.
         quality: least expected score relative to the best worker's, above 0 to 1.
@@ -126,7 +125,7 @@ class ChatFugu(BaseChatModel):
     pool: Pool | None = Field(default=None, exclude=True)
     config: str | Path | None = None
     base_url: str | None = Field(default_factory=from_env("FUGU_BASE_URL", default=None))
-    api_key: SecretStr | None = Field(default_factory=secret_from_env(_KEY, default=None))
+    api_key: SecretStr | None = Field(default_factory=secret_from_env(KEY, default=None))
     store: Any = Field(default=None, exclude=True, repr=False)
     effort: Effort | None = None
     quality: float | None = None
@@ -201,8 +200,8 @@ class ChatFugu(BaseChatModel):
         if self._endpoint is not None:
             key = self.api_key.get_secret_value() if self.api_key else ""
             pool, env = (
-                _endpoint_pool(self._endpoint, model, effort, has_key=bool(key)),
-                {_KEY: key},
+                endpoint_pool(self._endpoint, model, effort, has_key=bool(key)),
+                {KEY: key},
             )
         elif self.config is not None:
             pool = Pool.load(self.config)
@@ -392,7 +391,7 @@ class ChatFugu(BaseChatModel):
     @property
     def lc_secrets(self) -> dict[str, str]:
         """Fields that hold secrets, with the variables they come from."""
-        return {"api_key": _KEY}
+        return {"api_key": KEY}
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
@@ -426,18 +425,6 @@ class ChatFugu(BaseChatModel):
         """Prompt tokens of messages and tools, estimated without a tokenizer, as for budgets."""
         shaped = tuple(function_tools(tools or ()))
         return estimate_tokens(Request(messages=tuple(to_openai(messages)), tools=shaped))
-
-
-def _endpoint_pool(url: str, model: str, effort: Effort | None, *, has_key: bool) -> Pool:
-    worker = Worker(
-        name="endpoint",
-        api="openai",
-        base_url=url,
-        model=model,
-        api_key_env=_KEY if has_key else None,
-        effort=effort,
-    )
-    return Pool([worker])
 
 
 def _chat_result(result: Result, model: str) -> ChatResult:

@@ -6,13 +6,14 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fugu_adapters import Decision, Delta, InputError, Result, ToolCall, Usage
+from fugu_adapters import Delta, InputError, Result, ToolCall, Usage
+from fugu_adapters.hosts import plain_decision
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage, BaseMessage
     from langchain_core.messages.ai import UsageMetadata
 
-__all__ = ["for_routing", "plain_decision", "to_chunk", "to_last_chunk", "to_message", "to_openai"]
+__all__ = ["for_routing", "to_chunk", "to_last_chunk", "to_message", "to_openai"]
 
 _KNOWN = ("text", "image_url")
 
@@ -126,25 +127,6 @@ def to_last_chunk(result: Result, model: str) -> AIMessageChunk:
         response_metadata=_metadata(result, model),
         chunk_position="last",
     )
-
-
-def plain_decision(decision: Decision) -> dict[str, Any]:
-    """A decision as JSON: who, why, and what was expected of each candidate."""
-    return {
-        "worker": decision.worker,
-        "reason": decision.reason,
-        "policy": decision.policy,
-        "continuity": decision.continuity,
-        "candidates": [
-            {
-                "worker": candidate.worker,
-                "p_success": candidate.p_success,
-                "cost_usd": candidate.cost_usd,
-                "excluded_because": candidate.excluded_because,
-            }
-            for candidate in decision.candidates
-        ],
-    }
 
 
 def _metadata(result: Result, model: str) -> dict[str, Any]:

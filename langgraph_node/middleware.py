@@ -14,8 +14,9 @@ from langchain_core.messages import AIMessage
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from fugu_adapters import ConfigError, Decision, Fugu, Pool
+from fugu_adapters.hosts import plain_decision
 from fugu_adapters.types import Effort
-from langgraph_node.messages import for_routing, plain_decision
+from langgraph_node.messages import for_routing
 from langgraph_node.profiles import model_worker
 
 __all__ = ["FuguMiddleware"]

@@ -54,6 +54,8 @@ def test_every_module_lists_its_public_names_in_order(name: str) -> None:
     ]
     assert exported, f"{name} has no __all__"
     assert exported[0] == sorted(exported[0], key=_rank), f"{name}.__all__ is not sorted"
+    if name.startswith("crewai_tool"):
+        pytest.importorskip("crewai")  # not installed beside the newest versions of other hosts
     module = importlib.import_module(name)
     assert [n for n in exported[0] if not hasattr(module, n)] == []
 

@@ -205,7 +205,8 @@ def read_turn(
         known: whether anything came before it.
     """
     own = routing_text(request)
-    task = _task(request, state, own) if settings.follow_ups and known else own
+    looks_back = settings.follow_ups and known and not request.about
+    task = _task(request, state, own) if looks_back else own
     tokens = estimate_tokens(request)
     return Turn(
         text=task,

@@ -19,10 +19,10 @@ from langchain_core.messages import (
 )
 
 from fugu_adapters import Candidate, Decision, Delta, InputError, Result, ToolCall, Usage
+from fugu_adapters.hosts import plain_decision
 from fugu_adapters.messages import parse_messages
 from langgraph_node.messages import (
     for_routing,
-    plain_decision,
     to_chunk,
     to_last_chunk,
     to_message,
