@@ -27,9 +27,8 @@ from crewai_tool.convert import (
 )
 from crewai_tool.errors import as_final, not_again
 from fugu_adapters import ConfigError, Event, Fugu, FuguError, Limits, Pool, Request, Result
-from fugu_adapters.engine.retry import RetryPolicy
 from fugu_adapters.fugu import MODELS, RunOptions
-from fugu_adapters.hosts import KEY, endpoint_pool
+from fugu_adapters.hosts import KEY, make_fugu
 from fugu_adapters.messages import estimate_tokens
 from fugu_adapters.store import Store
 from fugu_adapters.types import Effort
@@ -170,15 +169,10 @@ class FuguLLM(BaseLLM):
             return self._made["fugu"]
 
     def _make(self) -> Fugu:
-        pool, env = self.pool, None
-        if self._endpoint is not None:
-            key = self.api_key or ""
-            pool = endpoint_pool(self._endpoint, self.model, self.effort, has_key=bool(key))
-            env = {KEY: key}
-        elif self.config is not None:
-            pool = Pool.load(self.config)
-        attempts = None if self.max_retries is None else RetryPolicy(attempts=1 + self.max_retries)
-        return Fugu(pool, store=self.store, retry=attempts, env=env)
+        return make_fugu(
+            pool=self.pool, config=self.config, endpoint=self._endpoint, key=self.api_key or "",
+            model=self.model, effort=self.effort, store=self.store, max_retries=self.max_retries,
+        )  # fmt: skip
 
     def close(self) -> None:
         """Close connections and threads that were opened here. A later call opens them again."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
 from fugu_adapters.config import RoutingConfig, Worker
+from fugu_adapters.engine.retry import RetryPolicy
+from fugu_adapters.fugu import Fugu
 from fugu_adapters.pool import Pool
+from fugu_adapters.store import Store
 from fugu_adapters.types import Decision, Effort
 
-__all__ = ["KEY", "Team", "endpoint_pool", "plain_decision", "team_pool"]
+__all__ = ["KEY", "Team", "endpoint_pool", "make_fugu", "plain_decision", "team_pool"]
 
 KEY = "FUGU_API_KEY"
 """The variable that an endpoint's key is looked up by."""
@@ -50,6 +54,28 @@ def endpoint_pool(url: str, model: str, effort: Effort | None, *, has_key: bool)
         effort=effort,
     )
     return Pool([worker])
+
+
+def make_fugu(
+    *,
+    pool: Pool | None,
+    config: str | Path | None,
+    endpoint: str | None,
+    key: str,
+    model: str,
+    effort: Effort | None,
+    store: Store | Literal[False] | None,
+    max_retries: int | None,
+) -> Fugu:
+    """What answers for a host's chat model: an endpoint, else a configured pool, else ``pool``."""
+    env = None
+    if endpoint is not None:
+        pool = endpoint_pool(endpoint, model, effort, has_key=bool(key))
+        env = {KEY: key}
+    elif config is not None:
+        pool = Pool.load(config)
+    attempts = None if max_retries is None else RetryPolicy(attempts=1 + max_retries)
+    return Fugu(pool, store=store, retry=attempts, env=env)
 
 
 def plain_decision(decision: Decision) -> dict[str, Any]:

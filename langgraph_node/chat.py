@@ -32,9 +32,8 @@ from fugu_adapters import (
     Request,
     Result,
 )
-from fugu_adapters.engine.retry import RetryPolicy
 from fugu_adapters.fugu import RunOptions
-from fugu_adapters.hosts import KEY, endpoint_pool
+from fugu_adapters.hosts import KEY, make_fugu
 from fugu_adapters.messages import estimate_tokens
 from fugu_adapters.types import Effort, Message
 from langgraph_node.formats import (
@@ -102,7 +101,7 @@ class ChatFugu(BaseChatModel):
         pool: the workers.
         config: path of a ``fugu.toml``.
         base_url: an endpoint that speaks OpenAI's Chat Completions.
-        api_key: the endpoint's key, or ``FUGU_APIKEY``. It is sent to the endpoint and nowhere else.
+        api_key: the endpoint's key, or ``FUGU_API_KEY``. It is sent to the endpoint and nowhere else.
         store: where runs are recorded: as for ``Fugu``.
         effort: ``low``, ``medium``, ``high`` or ``xhigh``.
         quality: least expected score relative to the best worker's, above 0 to 1.
@@ -196,17 +195,11 @@ class ChatFugu(BaseChatModel):
             return self._made[key]
 
     def _make(self, model: str, effort: Effort | None) -> Fugu:
-        pool, env = self.pool, None
-        if self._endpoint is not None:
-            key = self.api_key.get_secret_value() if self.api_key else ""
-            pool, env = (
-                endpoint_pool(self._endpoint, model, effort, has_key=bool(key)),
-                {KEY: key},
-            )
-        elif self.config is not None:
-            pool = Pool.load(self.config)
-        attempts = None if self.max_retries is None else RetryPolicy(attempts=1 + self.max_retries)
-        return Fugu(pool, store=self.store, retry=attempts, env=env)
+        key = self.api_key.get_secret_value() if self.api_key else ""
+        return make_fugu(
+            pool=self.pool, config=self.config, endpoint=self._endpoint, key=key,
+            model=model, effort=effort, store=self.store, max_retries=self.max_retries,
+        )  # fmt: skip
 
     def close(self) -> None:
         """Close connections and threads. A later call opens them again."""
