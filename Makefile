@@ -49,10 +49,10 @@ bench: .venv-bench/.ready  ## decision time beside LiteLLM's router, in one run
 
 lock: $(UV)  ## resolve the pinned requirements anew
 	$(COMPILE) pyproject.toml --extra embedded --group build -o requirements/demo.txt
-	$(COMPILE) pyproject.toml --extra embedded --extra train --extra agents --extra use --group test -o requirements/test.txt
-	$(COMPILE) pyproject.toml --extra agents --extra embedded --group tests-only --resolution lowest-direct -o requirements/floors.txt
+	$(COMPILE) pyproject.toml --extra embedded --extra train --extra agents --extra mcp --extra use --group test -o requirements/test.txt
+	$(COMPILE) pyproject.toml --extra agents --extra embedded --extra mcp --group tests-only --resolution lowest-direct -o requirements/floors.txt
 	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate \
-		pyproject.toml --extra crewai --extra agents --extra embedded --group tests-only -o requirements/crewai.txt
+		pyproject.toml --extra crewai --extra agents --extra embedded --extra mcp --group tests-only -o requirements/crewai.txt
 	$(COMPILE) pyproject.toml --group bench -o requirements/bench.txt
 
 clean:  ## remove everything that was built

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -176,8 +176,15 @@ class Pool:
         gone = self._opted_out(labels, "without", ConfigError)
         left = [worker for worker in self if worker.name not in gone]
         exclude = {label for name, label in self._excluded.items() if name not in gone}
+        return self._of(left, exclude)
+
+    def changed(self, change: Callable[[Worker], Worker]) -> Pool:
+        """The pool with ``change(worker)`` in place of each worker; names stay what they are."""
+        return self._of([change(worker) for worker in self], set(self._excluded.values()))
+
+    def _of(self, workers: Sequence[Worker], exclude: Iterable[str]) -> Pool:
         return Pool(
-            left,
+            workers,
             exclude=exclude,
             selector=self._selector,
             store=self._store,

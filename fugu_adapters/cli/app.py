@@ -9,6 +9,7 @@ from fugu_adapters.cli import train
 from fugu_adapters.cli.ask import ask
 from fugu_adapters.cli.doctor import doctor
 from fugu_adapters.cli.init import init
+from fugu_adapters.cli.mcp import mcp
 from fugu_adapters.cli.pool import pool
 from fugu_adapters.cli.profile import profile
 from fugu_adapters.cli.pull import pull
@@ -30,6 +31,7 @@ for _command in (ask, route, pool, init, doctor, pull, trace, profile):
     app.command()(_command)
 app.add_typer(train.app, name="train")
 app.add_typer(evaluation.app, name="eval")
+app.add_typer(mcp, name="mcp")
 
 
 @app.callback(invoke_without_command=True)
