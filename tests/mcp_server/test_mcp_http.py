@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
@@ -267,3 +269,38 @@ def test_a_network_needs_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
         tokens_from_env()
     monkeypatch.setenv(TOKEN, f"{ALICE} {BOB}")
     assert tokens_from_env() == (ALICE, BOB)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
+async def test_fugu_mcp_serves_over_http_until_interrupted() -> None:
+    """The command listens where it says, answers, and ends without a traceback."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    fugu = "from fugu_adapters.cli import main; main()"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", fugu, "mcp", "--http", "--port", str(port)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        url = f"http://127.0.0.1:{port}/mcp"
+        session = _Session(url)
+        for _ in range(150):
+            try:
+                got = await session.open()
+                break
+            except httpx.ConnectError:
+                await asyncio.sleep(0.1)
+        assert got.status_code == 200
+        process.send_signal(signal.SIGINT)
+        out, noise = await asyncio.wait_for(process.communicate(), 15)
+    finally:
+        await session.http.aclose()
+        _Session.open_clients.clear()
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+    assert out == b""
+    assert url in noise.decode()
+    assert "Traceback" not in noise.decode()
