@@ -217,23 +217,24 @@ class Handlers:
     # --- resources ----------------------------------------------------------------------------
 
     async def _read_resource(self, uri: str, peer: Peer) -> dict[str, Any]:
-        if uri == POOL_URI:
-            try:
+        try:
+            if uri == POOL_URI:
                 fugu, hosts = await self._open()
-            except FuguError as error:
-                raise Refused(NOT_FOUND, f"{type(error).__name__}: {error}") from None
-            body: Any = _pool(fugu.pool, hosts)
-        elif uri.startswith(RUN_URI):
-            body = await self._trace(uri.removeprefix(RUN_URI), peer)
-        else:
-            raise Refused(NOT_FOUND, f"there is no resource {uri[:200]!r}")
+                body = _pool(fugu.pool, hosts)
+            elif uri.startswith(RUN_URI):
+                body = self._trace(uri.removeprefix(RUN_URI), peer)
+            else:
+                raise InputError(f"there is no resource {uri[:200]!r}")
+        except FuguError as error:
+            code = INVALID_PARAMS if peer.replays else NOT_FOUND  # since 2026-07-28
+            raise Refused(code, f"{type(error).__name__}: {error}", {"uri": uri}) from None
         text = json.dumps(body, ensure_ascii=False)
         return {"contents": [{"uri": uri, "mimeType": "application/json", "text": text}]}
 
-    async def _trace(self, run_id: str, peer: Peer) -> Any:
+    def _trace(self, run_id: str, peer: Peer) -> dict[str, Any]:
         job = self._jobs.find(peer.caller, run_id)
         if job is None:
-            raise Refused(NOT_FOUND, _NO_RUN)
+            raise InputError(_NO_RUN)
         told = _plain(job.outcome())
         if job.result is not None:
             told["decision"] = to_plain(job.result.decision)

@@ -15,11 +15,13 @@ class Refused(Exception):
 
     Attributes:
         code: the error's number.
+        data: what else a program may want to know of it.
     """
 
-    def __init__(self, code: int, message: str) -> None:
+    def __init__(self, code: int, message: str, data: dict[str, Any] | None = None) -> None:
         super().__init__(message)
         self.code = code
+        self.data = data
 
 
 class Peer(Protocol):

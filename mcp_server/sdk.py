@@ -129,7 +129,7 @@ def _server_1(handlers: Handlers) -> Any:
             try:
                 found = await handlers.handle(method, _plain(asked.params), peer())
             except Refused as error:
-                data = types.ErrorData(code=error.code, message=str(error))
+                data = types.ErrorData(code=error.code, message=str(error), data=error.data)
                 raise McpError(data) from None
             return types.ServerResult(result.model_validate(found))
 
@@ -189,7 +189,7 @@ def _server_2(handlers: Handlers) -> Any:
             try:
                 found = await handlers.handle(method, _plain(asked), peer(context))
             except Refused as error:
-                raise MCPError(code=error.code, message=str(error)) from None
+                raise MCPError(code=error.code, message=str(error), data=error.data) from None
             asks = found.get("resultType") == "input_required"
             return (types.InputRequiredResult if asks else result).model_validate(found)
 

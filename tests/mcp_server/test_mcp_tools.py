@@ -211,6 +211,17 @@ async def test_a_pool_that_cannot_be_had_is_told(era: str) -> None:
     assert "ConfigError: no pool: write a fugu.toml" in got.text
 
 
+async def test_a_worker_that_is_not_known_here_is_told_with_the_pool(serving: Any) -> None:
+    """A misspelt local model makes the pool unreadable with a reason, not the server fail."""
+    from fugu_adapters import Worker
+
+    async with serving(Worker(name="w", api="embedded", model="qwin")) as client:
+        with pytest.raises(Exception, match="no local model 'qwin'"):
+            await client.read("fugu://pool")
+        got = await client.call("orchestrate", task="x")
+    assert "no local model 'qwin'" in got.text
+
+
 async def test_calls_run_side_by_side(serving: Any) -> None:
     """One client may have several tasks under way."""
     worker = ScriptedWorker("w", delay=0.2)
