@@ -1,13 +1,18 @@
-"""``fugu mcp``: the pool as an MCP server."""
+"""``fugu mcp``: the pool as an MCP server, and ``fugu mcp install``: telling a client of it."""
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fugu_adapters.cli.common import ConfigOption, find_pool, note
-from fugu_adapters.errors import InputError
+from fugu_adapters.cli.common import CONFIG_NAME, ConfigOption, find_pool, note
+from fugu_adapters.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from mcp_server.handlers import Handlers
@@ -75,3 +80,85 @@ def serve(
         tokens=tokens_from_env(),
         allowed_hosts=allow_host or (),
     )
+
+
+@mcp.command()
+def install(
+    client: Annotated[str, typer.Argument(help="claude, codex, cursor, vscode or opencode.")],
+    config: ConfigOption = None,
+    scope: Annotated[
+        str, typer.Option(help="user: everywhere; project: in this folder, for all who work in it.")
+    ] = "user",
+    name: Annotated[str, typer.Option(help="What the client calls the server.")] = "fugu",
+    command: Annotated[
+        str | None, typer.Option(help="Program that starts it. Default: this one.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the change only.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write over another server of this name.")
+    ] = False,
+) -> None:
+    """Write the server into a client's configuration, after showing the change.
+
+    The rest of the file stays as it is. Keys are never written: the client hands on its own environment.
+    """
+    from mcp_server.install import CLIENTS, SCOPES, plan_install
+
+    if client not in CLIENTS:
+        raise InputError(f"client: expected one of {', '.join(CLIENTS)}, got {client!r}")
+    if scope not in SCOPES:
+        raise InputError(f"--scope: expected user or project, got {scope!r}")
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+        raise InputError(f"--name: expected letters, digits, - and _, got {name!r}")
+    file = _config_file(config, scope)
+    change = plan_install(
+        client,
+        command=[
+            command or _this_program(scope),
+            "mcp",
+            *(["--config", str(file)] if file else []),
+        ],
+        scope=scope,
+        name=name,
+        keys=_keys(config),
+        replace=force,
+    )
+    if not change.is_needed:
+        note(f"{change.path} has it already")
+        return
+    print(change.diff, end="")
+    if dry_run:
+        return
+    if not yes:
+        if not sys.stdin.isatty():
+            raise InputError("nobody to ask whether to write this; --yes writes it")
+        typer.confirm(f"write {change.path}?", abort=True)
+    change.apply()
+    note(f"written to {change.path}; restart {client} to use it")
+
+
+def _config_file(config: Path | None, scope: str) -> Path | None:
+    """The pool's file as the client has to name it, who starts the server in a folder of its choice."""
+    named = config or (Path(os.environ["FUGU_CONFIG"]) if os.environ.get("FUGU_CONFIG") else None)
+    if scope == "project":
+        return named  # others have the project in another place
+    if named is None and Path(CONFIG_NAME).is_file():
+        named = Path(CONFIG_NAME)
+    return named and named.absolute()
+
+
+def _this_program(scope: str) -> str:
+    """A path that works without this environment being active, unless others are to use it too."""
+    beside = shutil.which("fugu", path=str(Path(sys.executable).parent))
+    return "fugu" if scope == "project" else beside or shutil.which("fugu") or "fugu"
+
+
+def _keys(config: Path | None) -> list[str]:
+    """The variables that hold the pool's keys."""
+    try:
+        pool, _ = find_pool(config)
+    except ConfigError as error:
+        note(f"there is no pool yet ({str(error).splitlines()[0]})")
+        return []
+    return sorted({worker.api_key_env for worker in pool if worker.api_key_env})

@@ -1,0 +1,250 @@
+"""Writing the server into the configuration of MCP clients. What is there stays; nothing is written unseen.
+
+Where each client keeps its servers was checked against the clients themselves in November 2026 (Claude Code,
+Codex, opencode) or their documentation (Cursor, VS Code).
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+import sys
+import tempfile
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from fugu_adapters.errors import ConfigError
+
+__all__ = ["CLIENTS", "SCOPES", "Change", "Client", "Scope", "plan_install"]
+
+Client: TypeAlias = Literal["claude", "codex", "cursor", "vscode", "opencode"]
+Scope: TypeAlias = Literal["user", "project"]
+
+CLIENTS: tuple[Client, ...] = ("claude", "codex", "cursor", "vscode", "opencode")
+SCOPES: tuple[Scope, ...] = ("user", "project")
+
+_STARTUP_S, _CALL_S = 20, 900  # Codex's bounds; ours on a call is below
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """A file as it is and as it is to be.
+
+    Attributes:
+        path: the file; the one that is meant, where it is a link.
+        before: its text, ``None`` where there is none yet.
+        after: the text to write.
+    """
+
+    path: Path
+    before: str | None
+    after: str
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether anything would change."""
+        return self.before != self.after
+
+    @property
+    def diff(self) -> str:
+        """The change, as people read changes; without the lines around it, which may hold others' secrets."""
+        old = (self.before or "").splitlines(keepends=True)
+        new = self.after.splitlines(keepends=True)
+        name = "/dev/null" if self.before is None else str(self.path)
+        return "".join(difflib.unified_diff(old, new, name, str(self.path), n=0))
+
+    def apply(self) -> None:
+        """Write the file whole or not at all, with the permissions that it has; a new one is the user's alone.
+
+        Raises:
+            ConfigError: where it cannot be written, or has changed since it was read.
+        """
+        try:
+            if _read(self.path) != self.before:
+                raise ConfigError(f"{self.path} has changed in the meantime; try again")
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            mode = self.path.stat().st_mode & 0o777 if self.before is not None else 0o600
+            descriptor, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
+            try:
+                with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as draft:
+                    draft.write(self.after)
+                Path(name).chmod(mode)
+                Path(name).replace(self.path)
+            except BaseException:
+                Path(name).unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            raise ConfigError(f"{self.path} cannot be written: {error.strerror}") from None
+
+
+def plan_install(
+    client: Client,
+    *,
+    command: Sequence[str],
+    scope: Scope = "user",
+    name: str = "fugu",
+    keys: Sequence[str] = (),
+    replace: bool = False,
+    home: Path | None = None,
+    folder: Path | None = None,
+    env: Mapping[str, str] = os.environ,
+) -> Change:
+    """What a client's configuration has to become.
+
+    Args:
+        client: which client.
+        command: program and arguments that start the server.
+        scope: for the user everywhere, or for the project in ``folder``.
+        name: what the client calls the server.
+        keys: variables that the server needs and the client would keep from it; names, never values.
+        replace: whether another server of this name may be written over.
+        home: the user's folder; the real one where not given.
+        folder: the project's folder; the current one where not given.
+        env: where variables that move a client's files are looked up.
+
+    Raises:
+        ConfigError: where the file cannot be read or understood, or has another server of this name.
+    """
+    path = _path(client, scope, home or Path.home(), folder or Path.cwd(), env).resolve()
+    before = _read(path)
+    if client == "codex":
+        after = _in_toml(path, before or "", name, _codex(command, keys), replace)
+    else:
+        after = _in_json(path, before, client, name, _entry(client, command), replace)
+    return Change(path=path, before=before, after=after)
+
+
+def _path(client: Client, scope: Scope, home: Path, folder: Path, env: Mapping[str, str]) -> Path:
+    if scope == "project":
+        return (
+            folder
+            / {
+                "claude": ".mcp.json",
+                "codex": ".codex/config.toml",
+                "cursor": ".cursor/mcp.json",
+                "vscode": ".vscode/mcp.json",
+                "opencode": "opencode.json",
+            }[client]
+        )
+    match client:
+        case "claude":
+            return Path(env.get("CLAUDE_CONFIG_DIR") or home) / ".claude.json"
+        case "codex":
+            return Path(env.get("CODEX_HOME") or home / ".codex") / "config.toml"
+        case "cursor":
+            return home / ".cursor" / "mcp.json"
+        case "vscode":
+            return _application_data(home, env) / "Code" / "User" / "mcp.json"
+        case "opencode":
+            settings = Path(env.get("XDG_CONFIG_HOME") or home / ".config")
+            return settings / "opencode" / "opencode.json"
+
+
+def _application_data(home: Path, env: Mapping[str, str]) -> Path:
+    if sys.platform == "win32":
+        return Path(env.get("APPDATA") or home / "AppData" / "Roaming")
+    if sys.platform == "darwin":
+        return home / "Library" / "Application Support"
+    return Path(env.get("XDG_CONFIG_HOME") or home / ".config")
+
+
+def _read(path: Path) -> str | None:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:  # line ends as they are
+            return file.read()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
+
+
+# --- JSON -----------------------------------------------------------------------------------------
+
+
+def _entry(client: Client, command: Sequence[str]) -> dict[str, Any]:
+    if client == "opencode":
+        return {"type": "local", "command": list(command), "enabled": True}
+    entry: dict[str, Any] = {"command": command[0], "args": list(command[1:])}
+    return entry if client == "cursor" else {"type": "stdio", **entry}
+
+
+def _in_json(
+    path: Path,
+    before: str | None,
+    client: Client,
+    name: str,
+    entry: Mapping[str, Any],
+    replace: bool,
+) -> str:
+    table = {"vscode": "servers", "opencode": "mcp"}.get(client, "mcpServers")
+    try:
+        settings = json.loads(before) if before and before.strip() else {}
+    except ValueError:
+        settings = None
+    servers = settings.setdefault(table, {}) if isinstance(settings, dict) else None
+    if not isinstance(servers, dict):
+        snippet = json.dumps({table: {name: entry}}, indent=2)
+        raise ConfigError(
+            f"{path} is not plain JSON with an object {table!r} (comments are not understood), and was "
+            f"left as it is; put this into it:\n{snippet}"
+        )
+    if servers.get(name) == entry:
+        return before or ""
+    if name in servers and not replace:
+        raise _taken(path, name)
+    servers[name] = entry
+    indent = re.search(r"\n([ \t]+)\S", before or "")
+    text = json.dumps(settings, indent=indent[1] if indent else 2, ensure_ascii=False)
+    return text + "\n"
+
+
+def _taken(path: Path, name: str) -> ConfigError:
+    return ConfigError(
+        f"{path} has another server {name!r}; --force writes over it, --name gives ours another name"
+    )
+
+
+# --- TOML -----------------------------------------------------------------------------------------
+
+
+def _codex(command: Sequence[str], keys: Sequence[str]) -> dict[str, Any]:
+    """Without ``required`` the first turn of ``codex exec`` may begin before the tools are there."""
+    entry: dict[str, Any] = {
+        "command": command[0],
+        "args": list(command[1:]),
+        "required": True,
+        "startup_timeout_sec": _STARTUP_S,
+        "tool_timeout_sec": _CALL_S,
+    }
+    return entry | ({"env_vars": list(keys)} if keys else {})
+
+
+def _in_toml(path: Path, before: str, name: str, entry: Mapping[str, Any], replace: bool) -> str:
+    """The text with the table at its end, in place of an older one; comments and the rest stay."""
+    settings = _parsed(path, before)
+    servers = settings.get("mcp_servers", {})
+    if isinstance(servers, dict) and servers.get(name) == entry:
+        return before
+    if isinstance(servers, dict) and name in servers and not replace:
+        raise _taken(path, name)
+    header = rf"\[\s*mcp_servers\s*\.\s*[\"']?{re.escape(name)}[\"']?\s*(\.[^\]]*)?\]"
+    kept = re.sub(rf"(?ms)^[ \t]*{header}.*?(?=^[ \t]*\[|\Z)", "", before)
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in entry.items()]
+    table = "\n".join([f"[mcp_servers.{name}]", *lines, ""])
+    after = f"{kept.rstrip()}\n\n{table}" if kept.strip() else table
+    wanted = {**settings, "mcp_servers": {**servers, name: dict(entry)}}
+    if _parsed(path, after) != wanted:  # written in a way that we do not see through
+        raise ConfigError(f"{path} was left as it is; put this into it:\n{table}")
+    return after
+
+
+def _parsed(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML ({error}); mend it first") from None
