@@ -11,7 +11,7 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
 # Certificates as the machine trusts them, company proxies included.
 export UV_SYSTEM_CERTS := true
 
-.PHONY: help demo test lint unit wheel sets conformance weights lock bench clean
+.PHONY: help demo test lint unit wheel sets conformance test-clients weights lock bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -47,6 +47,9 @@ sets: .venv-floors/.ready .venv-crewai/.ready  ## the core on the oldest version
 conformance: .venv-conformance/.ready  ## the official MCP inspector and conformance suite against our server
 	.venv-conformance/bin/python tests/conformance/run.py
 
+test-clients: .venv-conformance/.ready weights  ## Claude Code, Codex and opencode against our MCP server, offline (1.1 GB of clients)
+	.venv-conformance/bin/python tests/clients/run.py
+
 bench: .venv-bench/.ready  ## decision time beside LiteLLM's router, in one run
 	.venv-bench/bin/python benchmarks/decision_latency.py
 
@@ -56,7 +59,7 @@ lock: $(UV)  ## resolve the pinned requirements anew
 	$(COMPILE) pyproject.toml --extra agents --extra embedded --extra mcp --group tests-only --resolution lowest-direct -o requirements/floors.txt
 	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		pyproject.toml --extra crewai --extra agents --extra embedded --extra mcp --group tests-only -o requirements/crewai.txt
-	$(COMPILE) pyproject.toml --extra mcp --group conformance -o requirements/conformance.txt
+	$(COMPILE) pyproject.toml --extra embedded --extra mcp --group conformance -o requirements/conformance.txt
 	$(COMPILE) pyproject.toml --group bench -o requirements/bench.txt
 
 clean:  ## remove everything that was built

@@ -174,8 +174,6 @@ class Handlers:
         job = self._jobs.find(peer.caller, args.run_id)
         if job is None:
             raise InputError(_NO_RUN)
-        if args.stop:
-            await job.stop()
         return await self._follow(job, peer)
 
     async def _go_on(self, run_id: str, answers: Mapping[str, Any], peer: Peer) -> dict[str, Any]:

@@ -83,7 +83,6 @@ class ResultArgs(_Args):
     """Arguments of ``result``."""
 
     run_id: Annotated[str, Field(min_length=1, max_length=100)]
-    stop: bool = Field(False, description="Stop the run if it is still under way.")
 
 
 class Orchestrated(BaseModel):
@@ -141,8 +140,9 @@ def _tools() -> list[dict[str, Any]]:
             "too long for one call goes on, and `result` gets its answer.",
             OrchestrateArgs,
             Orchestrated,
-            # Models are asked, which costs money; nothing else is changed.
-            {"readOnlyHint": False, "destructiveHint": False, "idempotentHint": False, "openWorldHint": True},
+            # Models write text; nothing is changed but what they are paid. Codex refuses a tool that is not
+            # read-only wherever nobody can be asked.
+            {"readOnlyHint": True, "openWorldHint": True},
         ),
         _tool(
             "route",
@@ -153,10 +153,10 @@ def _tools() -> list[dict[str, Any]]:
         ),
         _tool(
             "result",
-            "Wait for the answer of a run that `orchestrate` began, or stop it.",
+            "Wait for the answer of a run that `orchestrate` began.",
             ResultArgs,
             Orchestrated,
-            {"readOnlyHint": False, "destructiveHint": False, "idempotentHint": True, "openWorldHint": False},
+            {"readOnlyHint": True, "openWorldHint": False},
         ),
     ]  # fmt: skip
 

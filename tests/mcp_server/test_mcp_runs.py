@@ -65,34 +65,38 @@ async def test_a_call_that_times_out_may_leave_its_run_going(serving: Any) -> No
     assert worker.cancelled == 0
 
 
-async def test_a_run_is_stopped_by_its_id(serving: Any) -> None:
-    """``result(stop=True)`` stops what is under way and tells what there is."""
-    worker = ScriptedWorker("slow", delay=30)
-    async with serving(worker, patience_s=0.1) as client:
-        begun = await client.call("orchestrate", task="x")
-        stopped = await client.call("result", run_id=begun.body["run_id"], stop=True)
-        again = await client.call("result", run_id=begun.body["run_id"], stop=True)
-    assert stopped.body["status"] == again.body["status"] == "cancelled"
-    assert worker.cancelled == 1
-
-
-async def test_what_was_written_before_a_stop_is_not_lost(serving: Any) -> None:
-    """A run that is stopped tells the text that had come."""
+async def test_what_was_written_before_the_end_is_not_lost(serving: Any) -> None:
+    """While a run is under way, and after it was cancelled, the text that had come is told."""
     from fugu_adapters import Worker
 
+    stopped = asyncio.Event()
+
     async def talk(messages: Any) -> Any:
-        yield "half an "
-        yield "answer"
-        await asyncio.sleep(30)
-        yield " that never comes"
+        try:
+            yield "half an "
+            yield "answer"
+            await asyncio.sleep(30)
+            yield " that never comes"
+        finally:
+            stopped.set()
 
     async def call(messages: Any) -> Any:
         return talk(messages)
 
-    async with serving(Worker(name="w", api="callable", call=call), patience_s=0.2) as client:
+    worker = Worker(name="w", api="callable", call=call)
+    async with serving(worker, silent_s=0.3, patience_s=0.3) as client:
         begun = await client.call("orchestrate", task="x")
-        stopped = await client.call("result", run_id=begun.body["run_id"], stop=True)
-    assert stopped.body["text"] == "half an answer"
+        task = asyncio.create_task(client.call("orchestrate", task="y"))
+        await asyncio.sleep(0.15)
+        await client.cancel(task)
+        await asyncio.wait_for(stopped.wait(), 5)
+        uris = [each["uri"] for each in await client.listed("resources")][1:]
+        traces = [await client.read(uri) for uri in uris]
+    assert begun.body["text"] == "half an answer"
+    assert [(t["status"], t["text"]) for t in traces] == [
+        ("cancelled", "half an answer"),
+        ("running", "half an answer"),
+    ]
 
 
 async def test_a_guessed_run_is_refused(serving: Any) -> None:

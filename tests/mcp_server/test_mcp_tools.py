@@ -122,15 +122,16 @@ async def test_route_decides_without_a_call(serving: Any) -> None:
 
 
 async def test_the_tool_list_is_small_and_honest(serving: Any) -> None:
-    """The whole list stays under 1,200 tokens; hints say what costs money and what changes nothing."""
+    """The whole list stays under 1,200 tokens; nothing is changed, and one tool reaches beyond this machine."""
     async with serving(ScriptedWorker("w")) as client:
         tools = {tool["name"]: tool for tool in await client.listed("tools")}
     assert set(tools) == {"orchestrate", "route", "result"}
     assert len(json.dumps(list(tools.values()), separators=(",", ":"))) < 3_600  # 3 a token
-    assert tools["orchestrate"]["annotations"]["readOnlyHint"] is False
-    assert tools["orchestrate"]["annotations"]["openWorldHint"] is True
-    assert tools["route"]["annotations"]["readOnlyHint"] is True
+    assert {name: tool["annotations"]["openWorldHint"] for name, tool in tools.items()} == {
+        "orchestrate": True, "route": False, "result": False,
+    }  # fmt: skip
     for tool in tools.values():
+        assert tool["annotations"]["readOnlyHint"] is True
         assert tool["outputSchema"]["type"] == "object"
         assert tool["inputSchema"]["additionalProperties"] is False
 
