@@ -40,9 +40,10 @@ weights: $(VENV)/.test  ## the small local models that the tests and the demo us
 wheel: $(VENV)/.test  ## the built wheel, tested with the source tree out of sight
 	$(BIN)/python tests/wheel.py
 
-sets: .venv-floors/.ready .venv-crewai/.ready  ## the core on the oldest versions it declares, and on CrewAI's pins
+sets: .venv-floors/.ready .venv-crewai/.ready weights  ## the core on the oldest versions it declares, and on CrewAI's pins
 	.venv-floors/bin/pytest -m "not embedded"
 	.venv-crewai/bin/pytest -m "not embedded"
+	.venv-crewai/bin/pytest tests/crewai_tool -m embedded
 
 conformance: .venv-conformance/.ready  ## the official MCP inspector and conformance suite against our server
 	.venv-conformance/bin/python tests/conformance/run.py
