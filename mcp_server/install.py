@@ -15,6 +15,7 @@ import tempfile
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -29,6 +30,7 @@ CLIENTS: tuple[Client, ...] = ("claude", "codex", "cursor", "vscode", "opencode"
 SCOPES: tuple[Scope, ...] = ("user", "project")
 
 _STARTUP_S, _CALL_S = 20, 900  # Codex's bounds; ours on a call is below
+_JSON = json.JSONDecoder()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +80,8 @@ class Change:
             except BaseException:
                 Path(name).unlink(missing_ok=True)
                 raise
-        except OSError as error:
-            raise ConfigError(f"{self.path} cannot be written: {error.strerror}") from None
+        except (OSError, UnicodeEncodeError) as error:
+            raise ConfigError(f"{self.path} cannot be written: {error}") from None
 
 
 def plan_install(
@@ -88,7 +90,7 @@ def plan_install(
     command: Sequence[str],
     scope: Scope = "user",
     name: str = "fugu",
-    keys: Sequence[str] = (),
+    variables: Sequence[str] = (),
     replace: bool = False,
     home: Path | None = None,
     folder: Path | None = None,
@@ -101,7 +103,8 @@ def plan_install(
         command: program and arguments that start the server.
         scope: for the user everywhere, or for the project in ``folder``.
         name: what the client calls the server.
-        keys: variables that the server needs and the client would keep from it; names, never values.
+        variables: names, never values, of what the server needs of the environment; for Codex, which hands
+            on no more than it is told to. The others hand on theirs whole.
         replace: whether another server of this name may be written over.
         home: the user's folder; the real one where not given.
         folder: the project's folder; the current one where not given.
@@ -110,12 +113,15 @@ def plan_install(
     Raises:
         ConfigError: where the file cannot be read or understood, or has another server of this name.
     """
-    path = _path(client, scope, home or Path.home(), folder or Path.cwd(), env).resolve()
+    named = _path(client, scope, home or Path.home(), folder or Path.cwd(), env)
+    path = Path(
+        os.path.realpath(named)
+    )  # unlike resolve(), at peace with links that go round in circles
     before = _read(path)
     if client == "codex":
-        after = _in_toml(path, before or "", name, _codex(command, keys), replace)
+        after = _in_toml(path, before or "", name, _codex(command, variables), replace)
     else:
-        after = _in_json(path, before, client, name, _entry(client, command), replace)
+        after = _in_json(path, before, client, name, command, replace)
     return Change(path=path, before=before, after=after)
 
 
@@ -178,41 +184,97 @@ def _in_json(
     before: str | None,
     client: Client,
     name: str,
-    entry: Mapping[str, Any],
+    command: Sequence[str],
     replace: bool,
 ) -> str:
-    table = {"vscode": "servers", "opencode": "mcp"}.get(client, "mcpServers")
+    entry = _entry(client, command)
+    table = [{"vscode": "servers", "opencode": "mcp"}.get(client, "mcpServers")]
+    text = before if before and before.strip() else "{}\n"
     try:
-        settings = json.loads(before) if before and before.strip() else {}
+        settings = json.loads(text)
     except ValueError:
         settings = None
-    servers = settings.setdefault(table, {}) if isinstance(settings, dict) else None
+    servers = settings.get(table[0], {}) if isinstance(settings, dict) else None
     if not isinstance(servers, dict):
-        snippet = json.dumps({table: {name: entry}}, indent=2)
+        snippet = json.dumps({table[0]: {name: entry}}, indent=2)
         raise ConfigError(
-            f"{path} is not plain JSON with an object {table!r} (comments are not understood), and was "
+            f"{path} is not plain JSON with an object {table[0]!r} (comments are not understood), and was "
             f"left as it is; put this into it:\n{snippet}"
         )
+    nested = servers.get("servers")
+    if (
+        client == "opencode"
+        and isinstance(nested, dict)
+        and not nested.keys() & {"enabled", "type"}
+    ):
+        servers = nested  # the shape of opencode 2, which reads that of 1 too, but better not both in a file
+        table.append("servers")
+        del entry["enabled"]
     if servers.get(name) == entry:
         return before or ""
     if name in servers and not replace:
         raise _taken(path, name)
-    servers[name] = entry
-    indent = re.search(r"\n([ \t]+)\S", before or "")
-    text = json.dumps(settings, indent=indent[1] if indent else 2, ensure_ascii=False)
-    return text + "\n"
+    return _put(text, [*table, name], entry)
+
+
+def _put(text: str, keys: Sequence[str], value: Any) -> str:
+    """The text of a JSON object with one value in it, put in or over another; no other character changes."""
+    found = re.search(r"\n([ \t]+)\S", text)
+    indent = found[1] if found else "  "
+    start, stop, missing = text.index("{"), len(text), list(keys)
+    while missing:
+        places, close = _members(text, start)
+        if missing[0] not in places:
+            break
+        start, stop = places[missing.pop(0)]
+    depth = len(keys) - len(missing)
+    for key in reversed(missing):
+        value = {key: value}
+    lines = json.dumps(value, indent=indent, ensure_ascii=False).split("\n")
+    end_of_line = "\r\n" if "\r\n" in text else "\n"
+    block = (end_of_line + indent * depth).join(lines)
+    if not missing:
+        return text[:start] + block + text[stop:]
+    last = max((end for _, end in places.values()), default=start + 1)
+    rest = text[last:close]  # what stands before the brace
+    if "\n" not in rest:
+        rest = end_of_line + indent * depth
+    member = block.removeprefix("{").removesuffix("}").rstrip()
+    return f"{text[:last]}{',' if places else ''}{member}{rest}{text[close:]}"
+
+
+def _members(text: str, start: int) -> tuple[dict[str, tuple[int, int]], int]:
+    """Where the values of the object at ``start`` begin and end, and where its brace closes."""
+    places: dict[str, tuple[int, int]] = {}
+    at = _next(text, start + 1)
+    while text[at] != "}":
+        key, at = _JSON.raw_decode(text, at)
+        begin = _next(text, _next(text, at) + 1)  # after the colon
+        _, end = _JSON.raw_decode(text, begin)
+        places[key] = begin, end
+        at = _next(text, end)
+        if text[at] == ",":
+            at = _next(text, at + 1)
+    return places, at
+
+
+def _next(text: str, at: int) -> int:
+    while text[at] in " \t\r\n":
+        at += 1
+    return at
 
 
 def _taken(path: Path, name: str) -> ConfigError:
     return ConfigError(
-        f"{path} has another server {name!r}; --force writes over it, --name gives ours another name"
+        f"{path} has a server {name!r} with other settings; --force writes over it, --name gives "
+        "ours another name"
     )
 
 
 # --- TOML -----------------------------------------------------------------------------------------
 
 
-def _codex(command: Sequence[str], keys: Sequence[str]) -> dict[str, Any]:
+def _codex(command: Sequence[str], variables: Sequence[str]) -> dict[str, Any]:
     """Without ``required`` the first turn of ``codex exec`` may begin before the tools are there."""
     entry: dict[str, Any] = {
         "command": command[0],
@@ -221,7 +283,7 @@ def _codex(command: Sequence[str], keys: Sequence[str]) -> dict[str, Any]:
         "startup_timeout_sec": _STARTUP_S,
         "tool_timeout_sec": _CALL_S,
     }
-    return entry | ({"env_vars": list(keys)} if keys else {})
+    return entry | ({"env_vars": list(variables)} if variables else {})
 
 
 def _in_toml(path: Path, before: str, name: str, entry: Mapping[str, Any], replace: bool) -> str:
@@ -233,14 +295,28 @@ def _in_toml(path: Path, before: str, name: str, entry: Mapping[str, Any], repla
     if isinstance(servers, dict) and name in servers and not replace:
         raise _taken(path, name)
     header = rf"\[\s*mcp_servers\s*\.\s*[\"']?{re.escape(name)}[\"']?\s*(\.[^\]]*)?\]"
-    kept = re.sub(rf"(?ms)^[ \t]*{header}.*?(?=^[ \t]*\[|\Z)", "", before)
+    kept = re.sub(rf"(?ms)^[ \t]*{header}.*?(?=^[ \t]*\[|\Z)", _comments_below, before)
     lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in entry.items()]
     table = "\n".join([f"[mcp_servers.{name}]", *lines, ""])
     after = f"{kept.rstrip()}\n\n{table}" if kept.strip() else table
     wanted = {**settings, "mcp_servers": {**servers, name: dict(entry)}}
-    if _parsed(path, after) != wanted:  # written in a way that we do not see through
-        raise ConfigError(f"{path} was left as it is; put this into it:\n{table}")
+    try:
+        seen_through = tomllib.loads(after) == wanted
+    except tomllib.TOMLDecodeError:
+        seen_through = False
+    if not seen_through:
+        raise ConfigError(
+            f"{path} has its servers written as we cannot edit them, and was left as it is; put this "
+            f"into it:\n{table}"
+        )
     return after
+
+
+def _comments_below(table: re.Match[str]) -> str:
+    """The end of a table that is taken out: comments there are about what comes next."""
+    lines = reversed(table[0].splitlines(keepends=True))
+    below = list(takewhile(lambda line: line.strip()[:1] in ("", "#"), lines))
+    return "".join(reversed(below))
 
 
 def _parsed(path: Path, text: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,13 +26,16 @@ Set-up in one line, `fugu` being on the PATH (`fugu mcp install NAME` does it fo
 
 \b
   Claude Code  claude mcp add fugu -- fugu mcp
-  Codex        codex mcp add fugu -- fugu mcp
+  Codex        fugu mcp install codex  (`codex mcp add` would keep the keys from it)
   Cursor       fugu mcp install cursor
   VS Code      code --add-mcp '{"name":"fugu","command":"fugu","args":["mcp"]}'
   opencode     fugu mcp install opencode
 
 Without --http it speaks on standard input and output, as clients start it.
 """
+
+_READ = {"OLLAMA_HOST", "OPENAI_BASE_URL", "XDG_CACHE_HOME", "XDG_DATA_HOME"}
+_NOT_HANDED_ON = {"FUGU_CONFIG", "FUGU_MCP_TOKEN"}  # said in the command; of no use without HTTP
 
 mcp = typer.Typer(help=_HELP, invoke_without_command=True, rich_markup_mode=None)
 
@@ -121,7 +125,7 @@ def install(
         ],
         scope=scope,
         name=name,
-        keys=_keys(config),
+        variables=_variables(config, os.environ if scope == "user" else {}),
         replace=force,
     )
     if not change.is_needed:
@@ -154,11 +158,12 @@ def _this_program(scope: str) -> str:
     return "fugu" if scope == "project" else beside or shutil.which("fugu") or "fugu"
 
 
-def _keys(config: Path | None) -> list[str]:
-    """The variables that hold the pool's keys."""
+def _variables(config: Path | None, env: Mapping[str, str]) -> list[str]:
+    """Names of the variables that the server needs: the pool's keys, and those set here that it reads."""
+    names = {name for name in env if name in _READ or name.startswith("FUGU_")} - _NOT_HANDED_ON
     try:
         pool, _ = find_pool(config)
     except ConfigError as error:
         note(f"there is no pool yet ({str(error).splitlines()[0]})")
-        return []
-    return sorted({worker.api_key_env for worker in pool if worker.api_key_env})
+        return sorted(names)
+    return sorted(names | {worker.api_key_env for worker in pool if worker.api_key_env})

@@ -300,7 +300,7 @@ def _mix(seed: int, number: int) -> int:
 
 def _open(head: Floats, budget: Budget, seed: int) -> Any:
     try:
-        from cmaes import SepCMA  # type: ignore[import-untyped]
+        from cmaes import SepCMA
     except ImportError as error:
         raise ConfigError(
             "training a coordinator needs cmaes; run `pip install 'fugu-adapters[train]'`"

@@ -28,8 +28,8 @@ HERE = Path(__file__).parent
 VENV = Path(sys.prefix)
 HOME = VENV / "clients"
 ISOLATED = "FUGU_CLIENTS_ISOLATED"
-QUESTION = "What is 17 plus 25? Answer with the number only."
-ANSWERS = {"fast": "42", "slow": "patience is rewarded"}
+QUESTION = "What is 4711 times 1213? Answer with the number only."
+ANSWERS = {"fast": "5714443", "slow": "patience is rewarded"}
 
 
 def install() -> None:
@@ -41,7 +41,8 @@ def install() -> None:
         return
     for name in ("package.json", "package-lock.json"):
         shutil.copy(HERE / name, HOME / name)
-    with_node(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], HOME)
+    # Not `npm ci`: it refuses a lock without every platform's opencode, of which not all are to be had everywhere.
+    with_node(["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund"], HOME)
     for package, script in (
         ("@anthropic-ai/claude-code", "install.cjs"),
         ("opencode-ai", "postinstall.mjs"),
@@ -193,6 +194,11 @@ def drive(client: str, kind: str, slow_s: float) -> None:
             took = time.monotonic() - began
         requests: list[dict[str, Any]] = [json.loads(line) for line in log.read_text().splitlines()]
     missed = _missed(ran, requests, ANSWERS[kind])
+    asked = [each for each in requests if each["path"].startswith("/slow/")]
+    if not missed and kind == "slow" and (len(asked) != 1 or took < slow_s):
+        missed = (
+            f"the slow worker was asked {len(asked)} times in {took:.0f} s"  # a time-out, and again
+        )
     if missed:
         said = (
             f"{ran.stdout[-3000:]}\n{ran.stderr[-3000:]}\n{json.dumps(requests, indent=1)[-3000:]}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -74,13 +75,70 @@ def test_what_is_in_a_json_file_stays(client: str, tmp_path: Path) -> None:
     assert "fugu" in change.diff
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", '{\n  "mcpServers": {\n    "fugu": ENTRY\n  }\n}\n'),
+        (" \n", '{\n  "mcpServers": {\n    "fugu": ENTRY\n  }\n}\n'),
+        ("{}", '{\n  "mcpServers": {\n    "fugu": ENTRY\n  }\n}'),
+        ('{"a": [1, {"b": "}"}]}', '{"a": [1, {"b": "}"}],\n  "mcpServers": {\n    "fugu": ENTRY\n  }\n}'),
+        (
+            '{\n    "a": 1.50,\n    "mcpServers": {\n    }\n}\n',
+            '{\n    "a": 1.50,\n    "mcpServers": {\n        "fugu": ENTRY\n    }\n}\n',
+        ),
+        (
+            '{\n  "mcpServers": {\n    "x": {"args": ["a", "b"], "env": {}}\n  },\n  "z": "\\ud83d\\u00e4"\n}',
+            '{\n  "mcpServers": {\n    "x": {"args": ["a", "b"], "env": {}},\n    "fugu": ENTRY\n  },\n'
+            '  "z": "\\ud83d\\u00e4"\n}',
+        ),
+        (
+            '{\r\n\t"mcpServers" : {\r\n\t\t"fugu" : {"command": "old"} ,\r\n\t\t"x": {}\r\n\t}\r\n}\r\n',
+            '{\r\n\t"mcpServers" : {\r\n\t\t"fugu" : ENTRY ,\r\n\t\t"x": {}\r\n\t}\r\n}\r\n',
+        ),
+    ],
+)  # fmt: skip
+def test_no_other_character_of_a_json_file_changes(before: str, after: str, tmp_path: Path) -> None:
+    """However it was written by hand: the entry goes in, indented as its neighbours are."""
+    path = tmp_path / ".cursor" / "mcp.json"
+    path.parent.mkdir()
+    path.write_bytes(before.encode())
+    _plan("cursor", tmp_path, replace=True).apply()
+    text = path.read_bytes().decode()
+    start = re.search(r'"fugu" ?: ', text).end()  # type: ignore[union-attr]
+    entry, length = json.JSONDecoder().raw_decode(text[start:])
+    written = text[start : start + length]
+    assert entry == {"command": COMMAND[0], "args": COMMAND[1:]}
+    assert text[:start] + "ENTRY" + text[start + length :] == after
+    margin = text[:start].rpartition("\n")[2].partition('"')[0]
+    assert written.endswith(f"\n{margin}}}")
+    assert ("\r\n" in before) == ("\r\n" in written)
+    assert not _plan("cursor", tmp_path).is_needed
+
+
+def test_the_shape_of_opencode_2_is_kept(tmp_path: Path) -> None:
+    """Where a file has its servers one level deeper, as version 2 has them, ours goes beside them."""
+    path = tmp_path / ".config" / "opencode" / "opencode.json"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"mcp": {"servers": {"x": {"type": "local", "command": ["y"]}}}}')
+    _plan("opencode", tmp_path).apply()
+    servers = json.loads(path.read_text())["mcp"]["servers"]
+    assert servers.pop("fugu") == {"type": "local", "command": COMMAND}
+    assert list(servers) == ["x"]
+    assert not _plan("opencode", tmp_path).is_needed
+    path.write_text(
+        '{"mcp": {"servers": {"type": "local", "command": ["y"]}}}'
+    )  # a server of that name
+    _plan("opencode", tmp_path).apply()
+    assert set(json.loads(path.read_text())["mcp"]) == {"servers", "fugu"}
+
+
 def test_what_is_in_codexs_file_stays(tmp_path: Path) -> None:
     """Comments, order and other tables; the new table comes last."""
     path = tmp_path / ".codex" / "config.toml"
     path.parent.mkdir()
     before = '# mine\nmodel = "o9"  # the best\n\n[mcp_servers.other]\ncommand = "x"\n'
     path.write_text(before)
-    change = _plan("codex", tmp_path, keys=["OPENAI_API_KEY"])
+    change = _plan("codex", tmp_path, variables=["OPENAI_API_KEY"])
     change.apply()
     text = path.read_text()
     assert text.startswith(before)
@@ -89,7 +147,7 @@ def test_what_is_in_codexs_file_stays(tmp_path: Path) -> None:
     assert entry["tool_timeout_sec"] > 600
     assert entry["env_vars"] == ["OPENAI_API_KEY"]
     assert tomllib.loads(text)["model"] == "o9"
-    assert not _plan("codex", tmp_path, keys=["OPENAI_API_KEY"]).is_needed
+    assert not _plan("codex", tmp_path, variables=["OPENAI_API_KEY"]).is_needed
 
 
 @pytest.mark.parametrize(
@@ -104,7 +162,7 @@ def test_an_older_table_of_codexs_is_replaced_when_asked(old: str, tmp_path: Pat
     path = tmp_path / ".codex" / "config.toml"
     path.parent.mkdir()
     path.write_text(f"a = 1\n\n{old}\n[other]\nb = [\n  2,\n]\n")
-    with pytest.raises(ConfigError, match="has another server 'fugu'"):
+    with pytest.raises(ConfigError, match="has a server 'fugu' with other settings"):
         _plan("codex", tmp_path)
     _plan("codex", tmp_path, replace=True).apply()
     settings = tomllib.loads(path.read_text())
@@ -120,9 +178,22 @@ def test_a_way_of_writing_it_that_we_do_not_see_through_is_left_alone(tmp_path: 
     path.parent.mkdir()
     text = '[mcp_servers]\nfugu = { command = "old" }\n'
     path.write_text(text)
-    with pytest.raises(ConfigError, match="valid TOML|put this into it"):
+    with pytest.raises(ConfigError, match="cannot edit them.*put this into it:\n\\[mcp_servers"):
         _plan("codex", tmp_path, replace=True)
     assert path.read_text() == text
+
+
+def test_comments_about_what_follows_codexs_table_stay(tmp_path: Path) -> None:
+    """A comment above the next table is not part of the one that is replaced."""
+    path = tmp_path / ".codex" / "config.toml"
+    path.parent.mkdir()
+    path.write_text(
+        '[mcp_servers.fugu]\ncommand = "old"  # ours\n\n# about the next\n[other]\nb = 1\n# last\n'
+    )
+    _plan("codex", tmp_path, replace=True).apply()
+    text = path.read_text()
+    assert "\n# about the next\n[other]\nb = 1\n# last\n" in text
+    assert "old" not in text
 
 
 @pytest.mark.parametrize(
@@ -176,6 +247,23 @@ def test_a_link_is_followed_and_an_unreadable_file_named(tmp_path: Path) -> None
         _plan("cursor", tmp_path)
 
 
+def test_what_cannot_be_read_or_written_is_named(tmp_path: Path) -> None:
+    """A folder or a circle of links in the file's place, and a path that no JSON text can hold."""
+    path = tmp_path / ".cursor" / "mcp.json"
+    path.mkdir(parents=True)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        _plan("cursor", tmp_path)
+    path.rmdir()
+    path.symlink_to(path)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        _plan("cursor", tmp_path)
+    path.unlink()
+    change = plan_install("cursor", command=["/opt/\udcff/fugu"], home=tmp_path, env={})
+    with pytest.raises(ConfigError, match="cannot be written"):
+        change.apply()
+    assert list(path.parent.iterdir()) == []
+
+
 def test_a_file_that_changed_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
     """Clients write these files too; what they wrote since is not lost, and no draft is left behind."""
     change = _plan("cursor", tmp_path)
@@ -203,7 +291,7 @@ def _run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*FUGU, *arguments],
         cwd=home,
-        env=env | {"HOME": str(home), "SOME_KEY": "not-to-be-seen"},
+        env=env | {"HOME": str(home), "SOME_KEY": "not-to-be-seen", "FUGU_STORE": "not-to-be-seen"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -229,8 +317,14 @@ def test_the_command_shows_asks_and_writes(tmp_path: Path) -> None:
     assert "has it already" in " ".join(again.stderr.split())
     entry = tomllib.loads(path.read_text())["mcp_servers"]["fugu"]
     assert entry["args"] == ["mcp", "--config", str(tmp_path / "fugu.toml")]
-    assert entry["env_vars"] == ["SOME_KEY"]
+    assert entry["env_vars"] == ["FUGU_STORE", "SOME_KEY"]
     assert "not-to-be-seen" not in path.read_text() + written.stdout + written.stderr
+    path.unlink()  # the project's is the same file here
+    shared = _run(
+        tmp_path, "codex", "--scope", "project", "--config", "fugu.toml", "--dry-run"
+    ).stdout
+    assert '+command = "fugu"' in shared
+    assert '+env_vars = ["SOME_KEY"]' in shared
 
 
 @pytest.mark.parametrize(
