@@ -222,10 +222,12 @@ class PoolConfig(_Strict):
     Attributes:
         exclude: workers to leave out, by name, ``provider:NAME`` or tag.
         selector: folder of a selector trained on the user's own outcomes; the shipped one otherwise.
+        coordinator: file of a coordinator trained on the user's own recorded answers; the shipped one otherwise.
     """
 
     exclude: tuple[str, ...] = ()
     selector: Path | None = None
+    coordinator: Path | None = None
 
 
 class RoutingConfig(_Strict):
@@ -325,9 +327,9 @@ def _resolve(config: Config, folder: Path) -> Config:
         w if w.path is None else w.model_copy(update={"path": folder / w.path.expanduser()})
         for w in config.worker
     )
-    pool = config.pool
-    if pool.selector is not None:
-        pool = pool.model_copy(update={"selector": folder / pool.selector.expanduser()})
+    own = {name: getattr(config.pool, name) for name in ("selector", "coordinator")}
+    named = {name: folder / path.expanduser() for name, path in own.items() if path is not None}
+    pool = config.pool.model_copy(update=named)
     return config.model_copy(update={"worker": workers, "pool": pool})
 
 

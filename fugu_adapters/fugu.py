@@ -18,6 +18,7 @@ from fugu_adapters.engine.health import Health
 from fugu_adapters.engine.results import as_planned, partial_result, result_of
 from fugu_adapters.engine.retry import RetryPolicy
 from fugu_adapters.engine.run import Run
+from fugu_adapters.engine.turns import run_turns
 from fugu_adapters.engine.worker import Caller
 from fugu_adapters.engine.workflow import planned, run_step, run_workflow, step_order
 from fugu_adapters.errors import ConfigError, FuguError, InputError, LimitExceeded, WorkerError
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MODELS", "Fugu", "RunOptions"]
 
-MODELS = ("fugu",)
+MODELS = ("fugu", "fugu-trinity")
 """Policies that can be asked for by name."""
 
 EFFORTS = ("low", "medium", "high", "xhigh")
@@ -362,6 +363,10 @@ class Fugu:
         orders: Sequence[Sequence[Worker]],
         workflow: Workflow | None,
     ) -> tuple[Worker, Reply]:
+        if workflow is None and decision.model == "fugu-trinity":
+            return await run_turns(
+                run, decision, pool=self.pool, caller=self._caller, backend_of=self._backend
+            )
         if workflow is None:
             return await answer(run, orders[0], caller=self._caller, backend_of=self._backend)
         return await run_workflow(

@@ -17,9 +17,9 @@ class RunOptions(TypedDict, total=False):
     """What may be said of one request. Everything is optional.
 
     Attributes:
-        model: policy name, ``"fugu"``.
+        model: policy name: ``"fugu"`` asks one worker, ``"fugu-trinity"`` takes up to five turns where that pays.
         effort: how much the answer is worth: ``low`` takes the cheapest worker that is nearly as good,
-            ``xhigh`` the best; it also bounds the reply's length.
+            ``xhigh`` the best; it also bounds the reply's length, and the turns.
         limits: caps on dollars, seconds, calls and tokens.
         exclude: workers not to ask, by name, ``provider:NAME``, ``tag:NAME`` or tag.
         session: the conversation that the request belongs to; kept with the run. Without it, one is
@@ -96,5 +96,7 @@ def _check_workflow(options: RunOptions) -> None:
             f"workflow: expected a Workflow, got {type(workflow).__name__}; "
             "Workflow.from_dict and parse_workflow make one"
         )
+    if options.get("model", "fugu") != "fugu":
+        raise InputError("workflow: it is carried out as it is; leave model out")
     if options.get("tools"):
         raise InputError("workflow: its steps cannot call the request's tools yet; leave tools out")

@@ -40,6 +40,7 @@ class Pool:
         workers: at least one, with different names.
         exclude: labels of workers that are never asked: a name, ``provider:NAME``, ``tag:NAME`` or a tag.
         selector: folder of a selector trained on the user's own outcomes.
+        coordinator: file of a coordinator trained on the user's own recorded answers.
         store: where runs are recorded.
         routing: how the turns of a conversation hang together.
 
@@ -48,7 +49,7 @@ class Pool:
             or everybody.
     """
 
-    __slots__ = ("_excluded", "_routing", "_selector", "_store", "_workers")
+    __slots__ = ("_coordinator", "_excluded", "_routing", "_selector", "_store", "_workers")
 
     def __init__(
         self,
@@ -56,6 +57,7 @@ class Pool:
         *,
         exclude: Iterable[str] = (),
         selector: Path | None = None,
+        coordinator: Path | None = None,
         store: StoreConfig | None = None,
         routing: RoutingConfig | None = None,
     ) -> None:
@@ -70,6 +72,7 @@ class Pool:
             raise ConfigError(f"worker names must differ; used more than once: {', '.join(twice)}")
         self._workers = {worker.name: complete(worker) for worker in workers}
         self._selector = selector
+        self._coordinator = coordinator
         self._store = store or StoreConfig()
         self._routing = routing or RoutingConfig()
         self._excluded = self._opted_out(exclude, "[pool] exclude", ConfigError)
@@ -125,6 +128,7 @@ class Pool:
             config.worker,
             exclude=config.pool.exclude,
             selector=config.pool.selector,
+            coordinator=config.pool.coordinator,
             store=config.store,
             routing=config.routing,
         )
@@ -138,6 +142,11 @@ class Pool:
     def selector(self) -> Path | None:
         """Folder of the user's own selector; ``None`` for the shipped one."""
         return self._selector
+
+    @property
+    def coordinator(self) -> Path | None:
+        """File of the user's own coordinator; ``None`` for the shipped one."""
+        return self._coordinator
 
     @property
     def store(self) -> StoreConfig:
@@ -187,6 +196,7 @@ class Pool:
             workers,
             exclude=exclude,
             selector=self._selector,
+            coordinator=self._coordinator,
             store=self._store,
             routing=self._routing,
         )

@@ -271,12 +271,12 @@ class Attempt:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepTrace:
-    """One step of a workflow, as planned and as it went. Its calls are the attempts with its index.
+    """One step of a workflow or one turn, as planned and as it went. Its calls are the attempts with its index.
 
     Attributes:
         index: its place, from 0.
         worker: who was to be asked.
-        subtask: what for; ``None`` where texts are not kept.
+        subtask: what for, a turn's role first; ``None`` where texts are not kept.
         access: the earlier steps whose output it was shown.
         answered_by: who gave its output; ``None`` where the step did not finish.
         text: its output; ``None`` where it did not finish or texts are not kept.
@@ -314,6 +314,7 @@ class Result:
         cost_usd: dollars over all calls, ``None`` where a price is unknown.
         finish_reason: why the worker stopped.
         trace: decisions and calls.
+        stopped: why no further turn was taken, where the policy takes several.
     """
 
     text: str
@@ -325,6 +326,7 @@ class Result:
     cost_usd: float | None = None
     finish_reason: FinishReason = "stop"
     trace: Trace = field(default_factory=Trace)
+    stopped: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

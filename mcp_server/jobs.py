@@ -184,6 +184,7 @@ class Job:
 
 def _fill(told: Orchestrated, result: Result) -> None:
     told.text, told.worker, told.cost_usd = result.text, result.worker, result.cost_usd
+    told.reason = result.decision.reason
     told.route = [_in_words(attempt) for attempt in result.trace.attempts]
     if result.finish_reason == "length":
         told.note = "the answer was cut off at its length limit"

@@ -60,7 +60,7 @@ class OrchestrateArgs(_Args):
     context: Annotated[str, Field(max_length=MAX_TEXT)] = Field(
         "", description="Facts it needs: data, code, earlier results."
     )
-    model: str = Field("fugu", description="Policy.")
+    model: str = Field("fugu", description="fugu: one worker; fugu-trinity: several where it pays.")
     effort: Literal["low", "medium", "high", "xhigh"] = Field(
         "medium", description="low is cheapest, xhigh best."
     )

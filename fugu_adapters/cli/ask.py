@@ -84,6 +84,8 @@ async def _stream(fugu: Fugu, messages: list[dict[str, str]], options: RunOption
                 case "delta" if event.delta is not None:
                     sys.stdout.write(event.delta.text)
                     sys.stdout.flush()
+                case "step_started":
+                    note(f"turn {(event.step or 0) + 1}: {event.worker} as {event.subtask}")
                 case "call_failed" if event.attempt is not None:
                     note(f"{event.worker} failed: {event.attempt.error}")
                 case "result" if event.result is not None:
@@ -104,6 +106,9 @@ def _note_result(result: Result) -> None:
         f"answered by {result.worker} in {seconds(result.trace.seconds)}, {tokens}, "
         f"{money(result.cost_usd)}; fugu trace {result.run_id[:8]}"
     )
+    if result.stopped is not None:
+        turns = len(result.trace.steps)
+        note(f"{turns} turn{'s' if turns != 1 else ''}: {result.stopped}")
 
 
 def _as_json(result: Result) -> dict[str, Any]:
@@ -117,5 +122,6 @@ def _as_json(result: Result) -> dict[str, Any]:
     plain["policy"] = decision["policy"]
     plain["continuity"] = decision["continuity"]
     plain["attempts"] = trace["attempts"]
+    plain["steps"] = trace["steps"]
     plain["seconds"] = trace["seconds"]
     return plain

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,6 +34,7 @@ __all__ = [
     "MaxCostOption",
     "QualityOption",
     "TextArgument",
+    "bars",
     "exit_code",
     "find_pool",
     "money",
@@ -41,6 +43,7 @@ __all__ = [
     "read_text",
     "report_error",
     "seconds",
+    "split_names",
     "stdout",
 ]
 
@@ -196,3 +199,29 @@ def money(usd: float | None) -> str:
 def seconds(value: float | None) -> str:
     """Seconds for people."""
     return "?" if value is None else f"{value:.1f} s"
+
+
+def split_names(text: str) -> tuple[str, ...]:
+    """Names separated by commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+@contextmanager
+def bars(*, hidden: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """Progress bars on standard error: told what is being done, how much of it is, and of how much.
+
+    What stands before a colon names a bar; what follows may change.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(file=sys.stderr), disable=hidden) as progress:
+        tasks: dict[str, Any] = {}
+
+        def told(what: str, done: int, total: int) -> None:
+            name = what.split(":")[0]
+            if name not in tasks:
+                tasks[name] = progress.add_task(what, total=total)
+            progress.update(tasks[name], description=what, completed=done, total=total)
+
+        yield told

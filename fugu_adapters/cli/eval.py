@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fugu_adapters.cli.common import JsonOption, print_json, stdout
+from fugu_adapters.cli.common import JsonOption, bars, print_json, split_names, stdout
 from fugu_adapters.errors import InputError
 
 if TYPE_CHECKING:
     from fugu_adapters.evaluate.report import Report
     from fugu_adapters.evaluate.runner import Progress
 
-__all__ = ["app", "selector"]
+__all__ = ["app", "coordinator", "selector"]
 
 app = typer.Typer(
     help="Measure learned parts on recorded outcomes.", no_args_is_help=True, rich_markup_mode=None
 )
-
-
-@app.callback()
-def _group() -> None:
-    """Keep ``selector`` a subcommand although it is the only one."""
 
 
 def _option(text: str) -> Any:
@@ -84,7 +76,7 @@ def selector(
     All are fitted to the same splits, and every setting is chosen there.
     """
     plan = _Plan(
-        items=items, outcomes=outcomes, workers=_names(workers), facts=facts, fit_splits=_split(fit_splits),
+        items=items, outcomes=outcomes, workers=_names(workers), facts=facts, fit_splits=split_names(fit_splits),
         test_split=test_split, seeds=seeds, encoder=encoder, cache=cache, min_items=min_items,
         robustness=robustness, sub_pools=sub_pools, hold_out_worker=hold_out_worker, probes=probes,
     )  # fmt: skip
@@ -92,7 +84,7 @@ def selector(
         from fugu_adapters.evaluate.plots import check_plot
 
         check_plot(plot)
-    with _progress(hidden=as_json) as progress:
+    with bars(hidden=as_json) as progress:
         report = _evaluate(plan, progress)
     if plot is not None:
         from fugu_adapters.evaluate.plots import plot as draw
@@ -101,8 +93,44 @@ def selector(
     _print(report, as_json=as_json)
 
 
-def _split(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+@app.command()
+def coordinator(
+    items: Annotated[list[Path], _option("Items, Parquet or JSON lines. May be repeated.")],
+    outcomes: Annotated[list[Path], _option("Outcomes, Parquet or JSON lines. May be repeated.")],
+    answers: Annotated[list[Path], _option("Recorded answers, Parquet. May be repeated.")],
+    suites: Annotated[str, _option("Suites, by commas; a table each. Default: all.")] = "",
+    workers: Annotated[str, _option("Names of the pool. Default: a suite's best.")] = "",
+    pool: Annotated[int, typer.Option(help="How many of a suite's best.", min=2)] = 8,
+    without: Annotated[str, _option("Leave out workers whose names begin so, by commas.")] = "",
+    facts: Annotated[Path | None, _option("Prices of the workers, Parquet or JSON lines.")] = None,
+    fit_splits: Annotated[str, typer.Option(help="Splits to fit on, by commas.")] = "train,dev",
+    test_split: Annotated[str, typer.Option(help="Split to report.")] = "test",
+    seeds: Annotated[int, typer.Option(help="Runs of whatever is random.", min=1)] = 5,
+    ablations: Annotated[bool, typer.Option("--ablations", help="Also without each part.")] = False,
+    encoder: Annotated[str | None, _option("Encoder of the prompts. Default: ours.")] = None,
+    cache: Annotated[Path | None, _option("Folder to keep encoded texts in.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare the coordinator with votes, cascades and single workers on recorded answers."""
+    from fugu_adapters.encoders import DEFAULT_ENCODER
+    from fugu_adapters.learn.coordinator_data import Records, read_suites
+    from fugu_adapters.learn.coordinator_eval import compare_suites, notes_of, plain, suite_table
+
+    records = Records(
+        items=items, outcomes=outcomes, answers=answers, facts=facts, suites=split_names(suites),
+        workers=_names(workers), size=pool, without=split_names(without), fit_splits=split_names(fit_splits),
+        test_split=test_split, encoder=encoder or DEFAULT_ENCODER, cache=cache,
+    )  # fmt: skip
+    with bars(hidden=as_json) as progress:
+        found = read_suites(records, progress=progress)
+        reports = compare_suites(found, seeds=seeds, ablations=ablations, progress=progress)
+    if as_json:
+        print_json(plain(reports))
+        return
+    for report in reports:
+        stdout().print(suite_table(report))
+        for line in notes_of(report):
+            stdout().print(line, markup=False, highlight=False)
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -113,24 +141,7 @@ def _names(text: str) -> tuple[str, ...]:
             f"--workers: expected names of workers by commas, got the file {text}; "
             f"pass prices as --facts {text}"
         )
-    return _split(text)
-
-
-@contextmanager
-def _progress(*, hidden: bool) -> Iterator[Progress]:
-    """Bars on standard error, one for each thing that is being done."""
-    from rich.console import Console
-    from rich.progress import Progress as Bars
-
-    with Bars(console=Console(file=sys.stderr), disable=hidden) as bars:
-        tasks: dict[str, Any] = {}
-
-        def on_progress(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done, total=total)
-
-        yield on_progress
+    return split_names(text)
 
 
 def _evaluate(plan: _Plan, progress: Progress) -> Report:
@@ -148,7 +159,7 @@ def _evaluate(plan: _Plan, progress: Progress) -> Report:
     data = read_dataset(plan.items, plan.outcomes, plan.facts)
     data = data.in_splits([*plan.fit_splits, plan.test_split])
     workers = plan.workers or common_workers(data, plan.fit_splits, min_items=plan.min_items)
-    held = workers if plan.hold_out_worker == "all" else _split(plan.hold_out_worker or "")
+    held = workers if plan.hold_out_worker == "all" else split_names(plan.hold_out_worker or "")
     vectors = encode_items(data, name, cache=plan.cache, progress=progress)
     task = gather(
         data, vectors, workers, fit_splits=plan.fit_splits, test_split=plan.test_split, min_items=plan.min_items

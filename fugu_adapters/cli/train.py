@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fugu_adapters.cli.common import JsonOption, print_json
+from fugu_adapters.cli.common import JsonOption, bars, print_json, split_names
 
-__all__ = ["app", "selector"]
+if TYPE_CHECKING:
+    from fugu_adapters.learn.coordinator_data import Records, Suite
+
+__all__ = ["app", "coordinator", "selector"]
 
 app = typer.Typer(
     help="Fit learned parts on recorded outcomes.", no_args_is_help=True, rich_markup_mode=None
 )
-
-
-@app.callback()
-def _group() -> None:
-    """Keep ``selector`` a subcommand although it is the only one."""
 
 
 @app.command()
@@ -50,19 +49,9 @@ def selector(
 
     Use it with `selector = "FOLDER"` under [pool] in fugu.toml.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     from fugu_adapters.learn.selector_fit import train
 
-    with Progress(console=Console(file=sys.stderr), disable=as_json) as progress:
-        tasks = {}
-
-        def on_progress(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = progress.add_task(stage, total=total)
-            progress.update(tasks[stage], completed=done, total=total)
-
+    with bars(hidden=as_json) as progress:
         bundle = train(
             items,
             outcomes,
@@ -71,7 +60,7 @@ def selector(
             seed=seed,
             shared=shared,
             cache=cache,
-            progress=on_progress,
+            progress=progress,
         )
     summary = {
         "output": str(output),
@@ -86,3 +75,94 @@ def selector(
         return
     for name, value in summary.items():
         print(f"{name}: {value}")
+
+
+@app.command()
+def coordinator(
+    items: Annotated[
+        list[Path], typer.Option(help="Items, Parquet or JSON lines. May be repeated.")
+    ],
+    outcomes: Annotated[
+        list[Path], typer.Option(help="Outcomes, Parquet or JSON lines. May be repeated.")
+    ],
+    answers: Annotated[
+        list[Path], typer.Option(help="Recorded answers, Parquet. May be repeated.")
+    ],
+    output: Annotated[Path, typer.Option(help="File to write.")],
+    suites: Annotated[str, typer.Option(help="Suites, by commas; a pool each. Default: all.")] = "",
+    workers: Annotated[str, typer.Option(help="Names of the pool. Default: a suite's best.")] = "",
+    without: Annotated[
+        str, typer.Option(help="Leave out workers whose names begin so, by commas.")
+    ] = "",
+    facts: Annotated[
+        Path | None, typer.Option(help="Prices of the workers, Parquet.", show_default=False)
+    ] = None,
+    fit_splits: Annotated[str, typer.Option(help="Splits to fit on, by commas.")] = "train,dev",
+    search: Annotated[
+        str, typer.Option(help="evolved, random_search, reinforce or supervised.")
+    ] = "evolved",
+    generations: Annotated[
+        int | None, typer.Option(help="Of the search.", min=1, show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
+    checkpoints: Annotated[
+        Path | None,
+        typer.Option(help="Folder of states, to go on where it stopped.", show_default=False),
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder to keep encoded texts in.", show_default=False)
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Evolve a coordinator on recorded answers, one for every effort, and write it.
+
+    Use it with `coordinator = "FILE"` under [pool] in fugu.toml.
+    """
+    from fugu_adapters.learn.coordinator_data import Records, read_suites
+    from fugu_adapters.learn.coordinator_fit import EFFORTS, fit_efforts, headroom
+    from fugu_adapters.policies.coordinator import save_coordinators
+
+    records = Records(
+        items=items, outcomes=outcomes, answers=answers, facts=facts, suites=split_names(suites),
+        workers=split_names(workers), without=split_names(without), fit_splits=split_names(fit_splits),
+        test_split=None, cache=cache,
+    )  # fmt: skip
+    with bars(hidden=as_json) as told:
+        pools = read_suites(records, progress=told)
+        found = fit_efforts(
+            [pool.fit for pool in pools],
+            search=search, generations=generations, seed=seed, checkpoints=checkpoints,
+            progress=lambda effort, done, reward: told(
+                f"{effort}: reward {reward:.4f}", done, generations or EFFORTS[effort].budget.generations
+            ),
+        )  # fmt: skip
+    rooms = {pool.name: str(headroom(pool.fit, EFFORTS["high"])) for pool in pools}
+    provenance = {
+        "command": _command(records, pools, search, seed),
+        "inputs": [asdict(source) for source in pools[0].sources],
+        "pools": {
+            pool.name: {"items": len(pool.fit), "workers": list(pool.fit.workers)} for pool in pools
+        },
+        "headroom at high effort": rooms,
+    }
+    save_coordinators(found, output, provenance)
+    numbers: dict[str, Any] = {name: asdict(each) for name, each in found.items()}
+    summary = {"output": str(output), **numbers, "headroom": rooms}
+    if as_json:
+        print_json(summary)
+        return
+    for name, value in summary.items():
+        print(f"{name}: {value}")
+
+
+def _command(records: Records, pools: Sequence[Suite], search: str, seed: int) -> str:
+    """What rebuilds the file, inputs by their names."""
+    parts = ["fugu train coordinator"]
+    for option in ("items", "outcomes", "answers"):
+        parts += [f"--{option} {path.name}" for path in getattr(records, option)]
+    parts += [f"--facts {records.facts.name}"] if records.facts else []
+    parts += [f"--suites {','.join(pool.name for pool in pools)}"]
+    for option in ("workers", "without", "fit_splits"):
+        named = ",".join(getattr(records, option))
+        parts += [f"--{option.replace('_', '-')} {named}"] if named else []
+    return " ".join([*parts, f"--search {search} --seed {seed}"])

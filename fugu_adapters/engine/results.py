@@ -25,6 +25,7 @@ def as_planned(decision: Decision, workflow: Workflow) -> Decision:
 
 def result_of(run: Run, decision: Decision, worker: Worker, reply: Reply) -> Result:
     """The result of a run that gave an answer."""
+    decision = _stopped(run, decision)
     return Result(
         text=reply.text,
         worker=worker.name,
@@ -35,14 +36,17 @@ def result_of(run: Run, decision: Decision, worker: Worker, reply: Reply) -> Res
         cost_usd=run.cost_usd,
         finish_reason=reply.finish_reason,
         trace=_trace(run, decision),
+        stopped=run.stopped,
     )
 
 
 def partial_result(run: Run, decision: Decision) -> Result:
-    """What there is of a run that failed: the beginning of an answer, or a workflow's last output."""
+    """What there is of a run that failed: an answer's beginning, the last step's output, the best turn's."""
     author = run.attempts[-1].worker if run.attempts else decision.worker
     text = run.text
     finished = [step for step in run.steps if step.answered_by is not None]
+    if run.answers is not None:
+        finished = [run.steps[index] for index in run.answers]
     if not text and finished:
         text, author = finished[-1].text or "", finished[-1].answered_by or author
     return Result(
@@ -55,6 +59,14 @@ def partial_result(run: Run, decision: Decision) -> Result:
         finish_reason="length",
         trace=_trace(run, decision),
     )
+
+
+def _stopped(run: Run, decision: Decision) -> Decision:
+    if run.stopped is None:
+        return decision
+    count = len(run.steps)
+    reason = f"{decision.reason} After {count} turn{'s' if count != 1 else ''}: {run.stopped}."
+    return dataclasses.replace(decision, reason=reason, policy=f"trinity, then {decision.policy}")
 
 
 def _trace(run: Run, decision: Decision) -> Trace:

@@ -33,7 +33,9 @@ class Run:
         given_up: endpoints that are not asked again in this run, each with the reason.
         attempts: calls so far.
         step: index of the workflow's step that this is, ``None`` outside of workflows.
-        steps: the steps of its workflow.
+        steps: the steps of its workflow, or its turns.
+        answers: indices of steps that may stand for the answer, the best last; ``None`` for all.
+        stopped: why no further turn was taken.
         text: what was already delivered of the answer under way.
     """
 
@@ -48,6 +50,8 @@ class Run:
     attempts: list[Attempt] = field(default_factory=list)
     step: int | None = None
     steps: list[StepTrace] = field(default_factory=list)
+    answers: list[int] | None = None
+    stopped: str | None = None
     text: str = ""
     delivered: bool = False
     started: float = field(init=False)

@@ -18,7 +18,7 @@ from fugu_adapters.workflow.aggregate import choose
 from fugu_adapters.workflow.plan import Workflow
 from fugu_adapters.workflow.prompts import step_request
 
-__all__ = ["planned", "run_step", "run_workflow", "step_order"]
+__all__ = ["planned", "run_step", "run_workflow", "step_order", "tell_step"]
 
 
 def planned(workflow: Workflow) -> list[StepTrace]:
@@ -82,13 +82,13 @@ async def run_step(
         step=index,
         stream=run.stream and is_answer,
     )
-    _tell(run, "step_started", index, step.worker, step.subtask)
+    tell_step(run, "step_started", index, step.worker, step.subtask)
     try:
         worker, reply = await answer(part, order, caller=caller, backend_of=backend_of)
     finally:
         run.text += part.text
     run.steps[index] = replace(run.steps[index], answered_by=worker.name, text=reply.text)
-    _tell(run, "step_finished", index, worker.name, step.subtask)
+    tell_step(run, "step_finished", index, worker.name, step.subtask)
     return worker, reply
 
 
@@ -164,7 +164,8 @@ def _answer(
     return worker, reply
 
 
-def _tell(run: Run, kind: str, index: int, worker: str, subtask: str) -> None:
+def tell_step(run: Run, kind: str, index: int, worker: str, subtask: str) -> None:
+    """Emit ``step_started`` or ``step_finished``."""
     run.emit(
         Event(
             kind=kind,  # type: ignore[arg-type]  # one of two literals

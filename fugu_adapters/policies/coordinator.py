@@ -1,345 +1,204 @@
-"""Whom to ask next, or to stop, from the answers so far: a calibrated vote and a small head over it.
+"""Whom to ask next, or to stop, from the answers so far: a weighted vote that ends when it is decided.
 
-Pure arrays. Answers are compared, never read: what counts is which workers gave the same one. The vote says
-how probably each answer is right; the head weighs, for every worker that could still be asked, what its
-answer is expected to change against what it costs. Nothing is asked where nothing is worth it.
+Workers are asked in the order of what is expected of them. An answer's weight grows with its author's
+log-odds of being right. No more is asked once the lead is as large as it needs to be (Wald's sequential test,
+1945) or cannot be caught within the bound. Four numbers, none of which belongs to a worker: they hold for any
+pool whose selector says how probably each worker is right on this request. Answers are compared, never read.
 """
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
-from safetensors.numpy import save as dump_tensors
 
 from fugu_adapters.errors import InputError, WeightsError
+from fugu_adapters.types import Effort
 
-__all__ = [
-    "FEATURES",
-    "Coordinator",
-    "State",
-    "Vote",
-    "load_coordinator",
-    "save_coordinator",
-    "sigmoid",
-]
+__all__ = ["Coordinator", "Standing", "Trust", "load_coordinators", "save_coordinators"]
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Flags = NDArray[np.bool_]
 
-FEATURES = ("gain", "change", "cost", "asks", "doubt", "turn", "forecast")
-"""Of a worker that may be asked.
-
-``gain``: expected rise of the leading answer's probability. ``change``: expected size of its move, up or
-down. ``cost``: of the call, in calls of the reference worker. ``asks``: 1. ``doubt``: ``q (1 - q)`` of the
-leading answer. ``turn``: answers so far over the most allowed. ``forecast``: probability that this worker
-is right, on its own.
-"""
-
-FORMAT_VERSION = 1
-_MANIFEST, _TENSORS = "manifest.json", "coordinator.safetensors"
-_MAX_BYTES = 16 * 1024 * 1024
-_NEVER = -40.0  # a logit: no answer yet, or an answer that is none
+_LEAST = 0.01  # an answer always weighs something, so that two beat none
+_LOW, _HIGH = 0.02, 0.98  # forecasts are never taken for certain
+_FREE = 1e-3  # of the dearest worker's price: cheaper than that is no cheaper
+_FORMAT = 1
+_SHIPPED = Path(__file__).parents[1] / "weights" / "coordinator.json"
+_MAX_BYTES = 1024 * 1024
 
 
-def sigmoid(x: Any) -> Any:
-    """Without overflow."""
-    return 0.5 * (1.0 + np.tanh(0.5 * x))
-
-
-@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
-class Vote:
-    """Log-odds that an answer is right, given who says it and who says something else.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trust:
+    """How probably the leading answer is right: a logistic curve over the lead.
 
     Attributes:
-        bias: of every answer.
-        agree: added for each worker that gave it, ``[A]``.
-        dissent: added for each worker that gave another, ``[A]``.
-        agree_slope: times the forecast's logit, added to ``agree``.
-        dissent_slope: the same for ``dissent``.
-        herd: how often two workers that are both wrong say the same.
-        pair: added once when a second worker gives it.
+        bias: log-odds without any lead.
+        lead: added for each unit of weight that the leading answer is ahead of the next.
+        forecast: added for each unit of the log-odds of its best author.
     """
 
-    bias: float
-    agree: Floats
-    dissent: Floats
-    agree_slope: float
-    dissent_slope: float
-    herd: float
-    pair: float = 0.0
+    bias: float = -0.5
+    lead: float = 1.0
+    forecast: float = 0.0
 
-    def weights(self, forecast: Floats) -> tuple[Floats, Floats]:
-        """What agreement and dissent of each worker add: two of ``[n, A]``, forecasts being logits."""
-        return (
-            self.agree + self.agree_slope * forecast,
-            self.dissent + self.dissent_slope * forecast,
-        )
+    def __call__(self, lead: Any, odds: Any) -> Any:
+        """Probability; arrays of equal shape, or numbers."""
+        logit = self.bias + self.lead * lead + self.forecast * odds
+        return 0.5 * (1.0 + np.tanh(0.5 * logit))
 
 
-@dataclass(eq=False, slots=True)
-class State:
-    """``n`` requests under way, changed in place.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """Where a request stands.
 
     Attributes:
-        up: log-odds that each worker's agreement adds, ``[n, A]``.
-        down: that its dissent adds, ``[n, A]``.
-        alone: probability that each is right, on its own, ``[n, A]``.
-        asked: who has answered, ``[n, A]``.
-        logit: log-odds of each worker's answer; of those that have not answered it means nothing, ``[n, A]``.
-        fresh: log-odds, before its author's agreement, of an answer that nobody has given, ``[n]``.
-        backers: workers that gave what each gives, ``[n, A]``.
-        herd: as in :class:`Vote`.
-        pair: as in :class:`Vote`.
+        ask: column of the worker to ask next; ``None`` to stop.
+        lead: column of the worker whose answer is ahead; ``None`` before any answer.
+        trust: probability that this answer is right, 0 before any answer.
     """
 
-    up: Floats
-    down: Floats
-    alone: Floats
-    asked: Flags
-    logit: Floats
-    fresh: Floats
-    backers: Ints
-    herd: float
-    pair: float
-
-    @classmethod
-    def start(cls, vote: Vote, forecast: Floats) -> State:
-        """Nobody has answered; ``forecast`` being logits, ``[n, A]``."""
-        up, down = vote.weights(forecast)
-        n, size = forecast.shape
-        return cls(
-            up=up, down=down, alone=sigmoid(vote.bias + up), asked=np.zeros((n, size), dtype=bool),
-            logit=np.full((n, size), vote.bias), fresh=np.full(n, vote.bias),
-            backers=np.zeros((n, size), dtype=np.int64), herd=vote.herd, pair=vote.pair,
-        )  # fmt: skip
-
-    def tell(self, rows: Ints, worker: Ints, same: Flags) -> None:
-        """Take in an answer for some requests.
-
-        Args:
-            rows: which, ``[m]``.
-            worker: who answered each, ``[m]``.
-            same: whose answers equal it, ``[m, A]``; its author's among them unless it gave none.
-        """
-        up, down = self.up[rows, worker], self.down[rows, worker]
-        second = same & (self.backers[rows] == 1)
-        self.logit[rows] += np.where(same, up[:, None], down[:, None]) + self.pair * second
-        self.backers[rows] += same
-        mute = ~same[np.arange(len(rows)), worker]
-        self.logit[rows[mute], worker[mute]] = _NEVER
-        self.fresh[rows] += down
-        self.asked[rows, worker] = True
-
-    def take(self, rows: Ints) -> State:
-        """Some of the requests, as a copy."""
-        names = ("up", "down", "alone", "asked", "logit", "fresh", "backers")
-        return State(
-            herd=self.herd, pair=self.pair, **{name: getattr(self, name)[rows] for name in names}
-        )
-
-    def leader(self) -> tuple[Ints, Floats]:
-        """Who gave the most probable answer, and its log-odds: two of ``[n]``.
-
-        Of several authors it is the one whose agreement weighs most.
-        """
-        logit = np.where(self.asked, self.logit, 2 * _NEVER)
-        best = logit.max(axis=1)
-        tied = self.asked & (logit >= best[:, None] - 1e-9)
-        return np.argmax(np.where(tied, self.up, -np.inf), axis=1), best
+    ask: int | None
+    lead: int | None
+    trust: float
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Coordinator:
-    """A vote over ``A`` workers and the head that decides whom to ask.
+    """When to ask whom, and whose answer to take.
 
     Attributes:
-        workers: names, ``[A]``.
-        vote: how answers are weighed.
-        cost: expected dollars of a call over those of the reference worker, ``[A]``.
-        head: weights of :data:`FEATURES`, then one constant a worker, ``[F + A]``.
-        turns: answers that are asked for at most.
-        provenance: what it was fitted to.
-        metrics: measured on held-out items.
+        lift: added to the log-odds of an answer's author, which makes the answer's weight. Without it agreement
+            of two that are wrong more often than not counts nothing; with much of it all count alike.
+        thrift: forecast that is given up to ask a worker of half the price.
+        enough: lead in weight from which on nobody else is asked.
+        cap: answers that are asked for at most.
+        trust: probability of the leading answer.
     """
 
-    workers: tuple[str, ...]
-    vote: Vote
-    cost: Floats
-    head: Floats
-    turns: int = 5
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    metrics: Mapping[str, Any] = field(default_factory=dict)
+    lift: float = 0.5
+    thrift: float = 0.005
+    enough: float = 4.0
+    cap: int = 4
+    trust: Trust = Trust()
 
     def __post_init__(self) -> None:
-        size = len(self.workers)
-        shapes = (self.vote.agree, size), (self.vote.dissent, size), (self.cost, size)
-        for given, wanted in (*shapes, (self.head, len(FEATURES) + size)):
-            if given.shape != (wanted,) or not np.isfinite(given).all():
-                raise InputError(
-                    f"a coordinator of {size} workers: expected {wanted} finite numbers, "
-                    f"got shape {given.shape}; fit it again"
-                )
+        numbers = (self.lift, self.thrift, self.enough, *asdict(self.trust).values())
+        if not all(np.isfinite(number) for number in numbers) or self.cap < 1:
+            raise InputError(
+                f"a coordinator: expected finite numbers and a cap of at least 1, got {self}"
+            )
 
-    def with_head(self, head: Floats) -> Coordinator:
-        """The same with another head."""
-        return replace(self, head=np.asarray(head, dtype=np.float64))
+    def odds(self, forecast: Floats) -> Floats:
+        """Log-odds of each worker's answer, ``[..., A]``."""
+        p = np.clip(forecast, _LOW, _HIGH)
+        odds: Floats = np.log(p / (1.0 - p))
+        return odds
 
-    def features(self, state: State, turn: int) -> Floats:
-        """Of asking each worker, ``[n, A, F]``, after ``turn`` answers."""
-        gain, change, doubt = _prospects(state, turn)
-        shape = gain.shape
-        return np.stack(
-            [
-                gain, change, np.broadcast_to(self.cost, shape), np.ones(shape),
-                np.broadcast_to(doubt[:, None], shape), np.full(shape, turn / self.turns), state.alone,
-            ],
-            axis=2,
-        )  # fmt: skip
+    def weigh(self, odds: Floats) -> Floats:
+        """What each worker's answer counts, ``[..., A]``."""
+        return np.maximum(odds + self.lift, _LEAST)
 
-    def worth(self, state: State, turn: int, available: Flags | None = None) -> Floats:
-        """What asking each worker is worth, ``-inf`` for those that may not be asked, ``[n, A]``."""
-        size = len(FEATURES)
-        value = self.features(state, turn) @ self.head[:size] + self.head[size:]
-        open_ = ~state.asked if available is None else available & ~state.asked
-        return np.where(open_, value, -np.inf)
+    def rank(self, forecast: Floats, cost: Floats) -> Floats:
+        """Who is asked first, highest first, ``[..., A]``; ``cost`` being dollars of a call, ``[A]``."""
+        floor = max(float(cost.max(initial=0.0)) * _FREE, 1e-12)
+        return np.clip(forecast, _LOW, _HIGH) - self.thrift * np.log2(np.maximum(cost, floor))
 
     def decide(
         self,
         forecast: Sequence[float],
+        cost: Sequence[float],
         answers: Mapping[int, object],
         available: Sequence[bool] | None = None,
-    ) -> tuple[int | None, int | None, float]:
-        """One request: whom to ask next, whose answer leads, and how probably that one is right.
+    ) -> Standing:
+        """One request: whom to ask next, and whose answer is ahead.
 
         Args:
-            forecast: the selector's expected score of each worker, ``[A]``.
+            forecast: the selector's expected score of each worker on this request, ``[A]``.
+            cost: expected dollars of a call to each, ``[A]``.
             answers: normalised answer by column of the worker, in the order given; ``None`` for none.
             available: who may be asked, ``[A]``; all where not given.
-
-        Returns:
-            Column to ask, ``None`` to stop; column that leads, ``None`` before any answer; 0 to 1.
 
         Raises:
             InputError: where there is no answer yet and nobody may be asked.
         """
-        p = np.clip(np.asarray(forecast, dtype=np.float64), 0.01, 0.99)[None]
-        state = State.start(self.vote, np.log(p / (1 - p)))
-        for worker, answer in answers.items():
-            same = [
-                answer is not None and other in answers and answers[other] == answer
-                for other in range(p.shape[1])
-            ]
-            state.tell(np.array([0]), np.array([worker]), np.array([same]))
-        free = None if available is None else np.array([available], dtype=bool)
-        worth = self.worth(state, len(answers), free)[0]
-        ask = int(np.argmax(worth))
+        p = np.asarray(forecast, dtype=np.float64)
+        odds = self.odds(p)
+        weight = self.weigh(odds)
+        order = np.argsort(-self.rank(p, np.asarray(cost, dtype=np.float64)), kind="stable")
+        free = [int(c) for c in order if c not in answers and (available is None or available[c])]
+        free = free[: max(0, self.cap - len(answers))]
         if not answers:
-            if np.isneginf(worth[ask]):
+            if not free:
                 raise InputError("nobody may be asked; allow at least one worker")
-            return ask, None, 0.0
-        lead, logit = state.leader()
-        stop = len(answers) >= self.turns or not worth[ask] > 0
-        return None if stop else ask, int(lead[0]), float(sigmoid(logit[0]))
-
-
-def _prospects(state: State, turn: int) -> tuple[Floats, Floats, Floats]:
-    """Expected rise and move of the leading probability for each worker, and the doubt in it.
-
-    A worker can say what leads, what comes second, or something new.
-    """
-    if turn == 0:
-        return state.alone, state.alone, np.zeros(len(state.fresh))
-    asked = np.where(state.asked, state.logit, 2 * _NEVER)
-    first, bonus = _top(state, asked)
-    second, rival_bonus = _top(state, np.where(asked < first - 1e-9, asked, 2 * _NEVER))
-    q = sigmoid(first)
-    rival = np.minimum(sigmoid(second), 1.0 - q)
-    right, astray = state.alone, (1.0 - state.alone) * state.herd
-    joins = q * right + (1.0 - q) * astray
-    turns = np.where(second > _NEVER, rival * right + (1.0 - rival) * astray, 0.0)
-    differs = np.maximum(0.0, 1.0 - joins - turns)
-    firmer, weaker = sigmoid(first + state.up + bonus), sigmoid(first + state.down)
-    gain = (
-        joins * firmer
-        + turns * np.maximum(weaker, sigmoid(second + state.up + rival_bonus))
-        + differs * np.maximum(weaker, sigmoid(state.fresh[:, None] + state.up))
-        - q
-    )
-    change = joins * np.abs(firmer - q) + (1.0 - joins) * np.abs(weaker - q)
-    return gain, change, (q * (1.0 - q))[:, 0]
-
-
-def _top(state: State, logit: Floats) -> tuple[Floats, Floats]:
-    """The highest log-odds, and what a second worker's agreement would add: two of ``[n, 1]``."""
-    column = np.argmax(logit, axis=1)[:, None]
-    lone = np.take_along_axis(state.backers, column, axis=1) == 1
-    return np.take_along_axis(logit, column, axis=1), state.pair * lone
+            return Standing(ask=free[0], lead=None, trust=0.0)
+        votes: dict[object, float] = {}
+        for column, answer in answers.items():
+            if answer is not None:
+                votes[answer] = votes.get(answer, 0.0) + float(weight[column])
+        if not votes:
+            return Standing(ask=free[0] if free else None, lead=next(iter(answers)), trust=0.0)
+        best, *others = sorted(votes.values(), reverse=True)
+        ahead = best - (others[0] if others else 0.0)
+        authors = [c for c, answer in answers.items() if votes.get(answer) == best]
+        lead = max(authors, key=lambda column: float(weight[column]))
+        open_ = sum(float(weight[column]) for column in free)
+        stop = not free or ahead > open_ or ahead >= self.enough
+        trust = float(self.trust(ahead, odds[lead]))
+        return Standing(ask=None if stop else free[0], lead=lead, trust=trust)
 
 
 # --- files ----------------------------------------------------------------------------------------
 
 
-def save_coordinator(coordinator: Coordinator, folder: Path) -> None:
-    """Write ``manifest.json`` and the tensors to a folder, which is made where it is missing."""
-    vote = coordinator.vote
-    scalars = [vote.bias, vote.agree_slope, vote.dissent_slope, vote.herd, vote.pair]
-    tensors = {
-        "agree": vote.agree, "dissent": vote.dissent, "scalars": np.array(scalars),
-        "cost": coordinator.cost, "head": coordinator.head,
-    }  # fmt: skip
-    blob = dump_tensors({name: np.ascontiguousarray(array, dtype=np.float64) for name, array in tensors.items()})  # fmt: skip
-    manifest = {
-        "format": FORMAT_VERSION, "features": list(FEATURES), "workers": list(coordinator.workers),
-        "turns": coordinator.turns, "sha256": hashlib.sha256(blob).hexdigest(),
-        "provenance": dict(coordinator.provenance), "metrics": dict(coordinator.metrics),
-    }  # fmt: skip
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / _TENSORS).write_bytes(blob)
-    text = json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False)
-    (folder / _MANIFEST).write_text(text + "\n", encoding="utf-8")
+def save_coordinators(
+    coordinators: Mapping[Effort, Coordinator], path: Path, provenance: Mapping[str, Any]
+) -> None:
+    """Write coordinators by effort, and what they were fitted to, as JSON.
+
+    Args:
+        coordinators: one for every effort.
+        path: file, whose folder is made where it is missing.
+        provenance: data, command, seed and figures, for people.
+    """
+    plain = {name: asdict(each) for name, each in coordinators.items()}
+    text = json.dumps(
+        {"format": _FORMAT, "coordinators": plain, "provenance": dict(provenance)},
+        indent=1,
+        allow_nan=False,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text + "\n", encoding="utf-8")
 
 
-def load_coordinator(folder: Path) -> Coordinator:
-    """Read what :func:`save_coordinator` wrote, every part checked.
+@functools.cache
+def load_coordinators(path: Path | None = None) -> Mapping[Effort, Coordinator]:
+    """Read what :func:`save_coordinators` wrote, once per process.
+
+    Args:
+        path: the file; the shipped one where not given.
 
     Raises:
-        WeightsError: where a file is missing, too large, altered, or of another format.
+        WeightsError: where the file is missing, too large, not a coordinator's, or lacks an effort.
     """
+    path = path or _SHIPPED
     try:
-        for name in (_MANIFEST, _TENSORS):
-            if (folder / name).stat().st_size > _MAX_BYTES:
-                raise WeightsError(f"{folder / name}: larger than {_MAX_BYTES} bytes; not ours")
-        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        blob = (folder / _TENSORS).read_bytes()
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{folder}: cannot be read ({error}); fit the coordinator again") from error  # fmt: skip
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT_VERSION:
-        raise WeightsError(f"{folder}: expected a coordinator of format {FORMAT_VERSION}")
-    if manifest.get("features") != list(FEATURES):
-        raise WeightsError(f"{folder}: expected the features {', '.join(FEATURES)}; fit it again")
-    if manifest.get("sha256") != hashlib.sha256(blob).hexdigest():
-        raise WeightsError(f"{folder / _TENSORS}: its digest is not the manifest's; copy it again")
-    try:
-        tensors = load_tensors(blob)
-        bias, agree_slope, dissent_slope, herd, pair = (float(x) for x in tensors["scalars"])
-        return Coordinator(
-            workers=tuple(manifest["workers"]), turns=int(manifest["turns"]),
-            vote=Vote(
-                bias=bias, agree=tensors["agree"], dissent=tensors["dissent"],
-                agree_slope=agree_slope, dissent_slope=dissent_slope, herd=herd, pair=pair,
-            ),
-            cost=tensors["cost"], head=tensors["head"],
-            provenance=manifest["provenance"], metrics=manifest["metrics"],
-        )  # fmt: skip
-    except (SafetensorError, KeyError, TypeError, ValueError, InputError) as error:
-        raise WeightsError(f"{folder}: not a whole coordinator ({error}); fit it again") from error
+        if path.stat().st_size > _MAX_BYTES:
+            raise WeightsError(f"{path}: larger than {_MAX_BYTES} bytes; not a coordinator's")
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        if plain["format"] != _FORMAT:
+            raise WeightsError(f"{path}: expected format {_FORMAT}, got {plain['format']!r}")
+        each = {effort: plain["coordinators"][effort] for effort in get_args(Effort)}
+        return {
+            effort: Coordinator(**{**numbers, "trust": Trust(**numbers["trust"])})
+            for effort, numbers in each.items()
+        }
+    except (OSError, ValueError, LookupError, TypeError, InputError) as error:
+        raise WeightsError(
+            f"{path}: not a coordinator's file ({error}); `fugu train coordinator` writes one"
+        ) from error

@@ -15,7 +15,7 @@ from typing import Any
 from fugu_adapters.types import Message, Request
 from fugu_adapters.workflow.plan import Workflow
 
-__all__ = ["quote", "request_of", "step_request"]
+__all__ = ["quote", "request_of", "step_request", "with_frame"]
 
 _TAG = "step-output"
 # Brackets and letters that merely look alike are caught too; \W covers what is invisible.
@@ -61,7 +61,7 @@ def step_request(
     parts.append(_ending(workflow, index))
     return replace(
         request_of(request, workflow, index),
-        messages=_with(request.messages, "\n\n".join(parts)),
+        messages=with_frame(request.messages, "\n\n".join(parts)),
     )
 
 
@@ -94,7 +94,7 @@ def _ending(workflow: Workflow, index: int) -> str:
     return "Your reply goes to later steps and not to the user."
 
 
-def _with(messages: Sequence[Message], frame: str) -> tuple[Message, ...]:
+def with_frame(messages: Sequence[Message], frame: str) -> tuple[Message, ...]:
     """The conversation, system messages first, with the step's frame at its end.
 
     The frame joins the user's last message, because some chat templates refuse two of them in a row.

@@ -104,6 +104,16 @@ async def test_an_answer_tells_its_route() -> None:
     assert answer.usage_metadata is not None
 
 
+async def test_turns_of_several_workers_are_one_message() -> None:
+    """``fugu-trinity`` asks a second worker, and its route says why nobody else was asked."""
+    pair = [ScriptedWorker(name, "It is 17.") for name in ("one", "two")]
+    answer = await over(*pair, model="fugu-trinity", effort="xhigh").ainvoke("How many are left?")
+    assert answer.text == "It is 17."
+    assert [len(worker.requests) for worker in pair] == [1, 1]
+    assert "2 of 2 give the answer of" in answer.response_metadata["route"]["reason"]
+    assert answer.usage_metadata is not None
+
+
 async def test_settings_reach_the_worker_from_fields_and_from_calls() -> None:
     """What is said per call counts for more than what the model was made with."""
     worker = ScriptedWorker("w")

@@ -43,6 +43,18 @@ async def test_an_answer_comes_with_who_gave_it_why_and_at_what_cost(serving: An
     assert worker.requests[0].about == "What is it?"
 
 
+async def test_turns_of_several_workers_are_one_answer(serving: Any) -> None:
+    """``fugu-trinity`` asks a second worker, and the reason says why nobody else was asked."""
+    pair = [ScriptedWorker(name, "It is 17.") for name in ("one", "two")]
+    async with serving(*pair) as client:
+        got = await client.call(
+            "orchestrate", task="How many apples are left?", model="fugu-trinity", effort="xhigh"
+        )
+    assert got.body["text"] == "It is 17."
+    assert [len(worker.requests) for worker in pair] == [1, 1]
+    assert "2 of 2 give the answer of" in got.body["reason"]
+
+
 async def test_progress_says_who_is_asked_and_grows(serving: Any) -> None:
     """A client that listens hears what is being done, with values that only grow."""
     async with serving(ScriptedWorker("slow", delay=0.3)) as client:
