@@ -11,7 +11,7 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
 # Certificates as the machine trusts them, company proxies included.
 export UV_SYSTEM_CERTS := true
 
-.PHONY: help demo test lint unit wheel sets conformance test-clients weights lock bench clean
+.PHONY: help demo test lint unit wheel sets conformance test-clients test-lm weights lock bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -50,6 +50,11 @@ conformance: .venv-conformance/.ready  ## the official MCP inspector and conform
 
 test-clients: .venv-conformance/.ready weights  ## Claude Code, Codex and opencode against our MCP server, offline (1.1 GB of clients)
 	.venv-conformance/bin/python tests/clients/run.py
+
+test-lm: $(UV) weights  ## a language model's hidden state as encoder (torch: 1 GB and more)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv-lm
+	$(UV) pip install --quiet --python .venv-lm --group tests-only --editable '.[lm]'
+	.venv-lm/bin/pytest tests/encoders/test_lm.py
 
 bench: .venv-bench/.ready  ## decision time beside LiteLLM's router, in one run
 	.venv-bench/bin/python benchmarks/decision_latency.py

@@ -40,6 +40,12 @@ def selector(
             "--shared", help="It will serve other pools than these outcomes are of: guard it more."
         ),
     ] = False,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            help="Encoder of the prompts; lm:PATH for a language model.", show_default=False
+        ),
+    ] = None,
     cache: Annotated[
         Path | None, typer.Option(help="Folder to keep encoded texts in.", show_default=False)
     ] = None,
@@ -49,6 +55,7 @@ def selector(
 
     Use it with `selector = "FOLDER"` under [pool] in fugu.toml.
     """
+    from fugu_adapters.encoders import DEFAULT_ENCODER
     from fugu_adapters.learn.selector_fit import train
 
     with bars(hidden=as_json) as progress:
@@ -59,6 +66,7 @@ def selector(
             workers=workers,
             seed=seed,
             shared=shared,
+            encoder=encoder or DEFAULT_ENCODER,
             cache=cache,
             progress=progress,
         )
@@ -109,6 +117,12 @@ def coordinator(
         Path | None,
         typer.Option(help="Folder of states, to go on where it stopped.", show_default=False),
     ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            help="Encoder of the prompts; lm:PATH for a language model.", show_default=False
+        ),
+    ] = None,
     cache: Annotated[
         Path | None, typer.Option(help="Folder to keep encoded texts in.", show_default=False)
     ] = None,
@@ -118,6 +132,7 @@ def coordinator(
 
     Use it with `coordinator = "FILE"` under [pool] in fugu.toml.
     """
+    from fugu_adapters.encoders import DEFAULT_ENCODER
     from fugu_adapters.learn.coordinator_data import Records, read_suites
     from fugu_adapters.learn.coordinator_fit import EFFORTS, fit_efforts, headroom
     from fugu_adapters.policies.coordinator import save_coordinators
@@ -125,7 +140,7 @@ def coordinator(
     records = Records(
         items=items, outcomes=outcomes, answers=answers, facts=facts, suites=split_names(suites),
         workers=split_names(workers), without=split_names(without), fit_splits=split_names(fit_splits),
-        test_split=None, cache=cache,
+        test_split=None, encoder=encoder or DEFAULT_ENCODER, cache=cache,
     )  # fmt: skip
     with bars(hidden=as_json) as told:
         pools = read_suites(records, progress=told)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +18,7 @@ __all__ = ["DEFAULT_ENCODER", "ENCODERS", "Encoder", "Vectors", "clip_middle", "
 Vectors = NDArray[np.float32]
 
 ENCODERS = ("static-1", "use-m3")
-"""Ids that :func:`load_encoder` knows. The number is the version: other vectors, another id."""
+"""Ids that :func:`load_encoder` knows, ``lm:PATH`` aside. The number is the version: other vectors, another id."""
 
 DEFAULT_ENCODER = "static-1"
 
@@ -62,7 +63,11 @@ def load_encoder(encoder_id: str) -> Encoder:
         from fugu_adapters.encoders.static import StaticEncoder
 
         return StaticEncoder.load()
+    if encoder_id.startswith("lm:"):
+        from fugu_adapters.encoders.lm import LmEncoder
+
+        return LmEncoder(Path(encoder_id.removeprefix("lm:")).expanduser())
     raise WeightsError(
-        f"encoder: expected one of {', '.join(ENCODERS)}, got {encoder_id!r}; "
+        f"encoder: expected one of {', '.join(ENCODERS)} or lm:PATH, got {encoder_id!r}; "
         "train the selector again with an encoder of this version"
     )

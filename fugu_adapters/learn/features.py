@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -41,7 +42,11 @@ def encode_cached(
         that a warm cache gives the same fit as a cold one.
     """
     keys = [hashlib.sha256(text.encode("utf-8", "replace")).digest()[:16] for text in texts]
-    path = None if cache is None else cache / f"{encoder.id}.safetensors"
+    path = (
+        None
+        if cache is None
+        else cache / f"{re.sub('[^a-zA-Z0-9._-]+', '_', encoder.id)}.safetensors"
+    )
     known = _read(path, encoder.dim)
     missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
     todo = list(missing)

@@ -160,3 +160,11 @@ def test_a_table_whose_shapes_do_not_fit_is_refused(table: Path, name: str) -> N
     (table / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(WeightsError, match="do not fit"):
         StaticEncoder.load(table)
+
+
+def test_a_language_model_that_is_missing_is_named(tmp_path: Path) -> None:
+    """Without the packages the extra, with them the path."""
+    with pytest.raises(WeightsError, match=r"fugu-adapters\[lm\]|expected a model's folder"):
+        load_encoder(f"lm:{tmp_path}/none.gguf")
+    with pytest.raises(WeightsError, match="lm:PATH"):
+        load_encoder("llm")
