@@ -2,6 +2,7 @@
 
     python benchmarks/trinity_live.py fill --workers qwen-0.5b-python smol-calculator
     python benchmarks/trinity_live.py play --efforts low medium high xhigh
+    python benchmarks/trinity_live.py play --efforts high --without thinker
     python benchmarks/trinity_live.py report
 
 ``fill`` asks workers the bare tasks and keeps their replies; ``play`` runs ``fugu`` and ``fugu-trinity`` over the
@@ -33,6 +34,7 @@ from fugu_adapters.evaluate.scoring import score_item
 from fugu_adapters.evaluate.statistics import bootstrap_mean, mcnemar, paired_bootstrap
 from fugu_adapters.evaluate.tasks import build_suite, read_items
 from fugu_adapters.fugu import Fugu
+from fugu_adapters.policies import trinity
 from fugu_adapters.policies.answers import read_answers
 from fugu_adapters.pool import Pool
 from fugu_adapters.types import Effort, Item, Limits, Message, Reply, Request, Usage
@@ -170,9 +172,12 @@ def pool_of(replies: Replies, spent: list[float]) -> Pool:
     return Pool([kept(worker) for worker in embedded_workers()], selector=LOCAL)
 
 
-async def play(model: str, effort: Effort, items: list[Item], replies: Replies, out: Path) -> None:
+async def play(
+    model: str, effort: Effort, items: list[Item], replies: Replies, out: Path, without: str = ""
+) -> None:
     """Run a policy over the tasks that it has not been run over, and keep how each went."""
     name = f"{model}-{effort}" if model != "fugu" else "selector"
+    name += f"-without-{without}" if without else ""
     done = {row["item_id"] for row in read_rows(out) if row["method"] == name}
     spent: list[float] = []
     async with Fugu(pool_of(replies, spent), store=False) as fugu:
@@ -315,6 +320,9 @@ def main() -> None:
     parser.add_argument("what", choices=("fill", "play", "report"))
     parser.add_argument("--workers", nargs="*", default=[])
     parser.add_argument("--efforts", nargs="*", default=["low", "medium", "high", "xhigh"])
+    parser.add_argument(
+        "--without", choices=("thinker", "verifier"), default="", help="play without one role"
+    )
     parser.add_argument("--backwards", action="store_true", help="fill from the last task")
     parser.add_argument("--tasks", type=int, default=520)
     parser.add_argument("--replies", type=Path, default=DATA / "trinity_live_replies.jsonl")
@@ -325,8 +333,11 @@ def main() -> None:
         asyncio.run(fill(args.workers, items[::-1] if args.backwards else items, replies))
     elif args.what == "play":
         asyncio.run(play("fugu", "medium", items, replies, args.output))
+        never = dict.fromkeys(trinity.TURNS, 0.0)  # forecasts below which a role is taken: none
+        if args.without:
+            setattr(trinity, {"thinker": "_THINKS", "verifier": "_DOUBT"}[args.without], never)
         for effort in args.efforts:
-            asyncio.run(play("fugu-trinity", effort, items, replies, args.output))
+            asyncio.run(play("fugu-trinity", effort, items, replies, args.output, args.without))
             print(f"{time.strftime('%H:%M:%S')} {effort}", flush=True)
     else:
         rows = asyncio.run(singles(items, replies)) + read_rows(args.output)

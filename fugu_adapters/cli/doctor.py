@@ -60,7 +60,7 @@ def doctor(
         checks.append(Check(name="pool", state="fail", found="none", remedy=str(error)))
     else:
         checks.append(Check(name="pool", state="ok", found=f"{len(pool)} workers from {source}"))
-        checks += _check_workers(pool, connect=connect)
+        checks += [*_check_learned(pool), *_check_workers(pool, connect=connect)]
     if as_json:
         print_json(to_plain(checks))
     else:
@@ -100,6 +100,27 @@ def _check_selector() -> Check:
         )
     found = f"{len(bundle.profiles)} profiles, {len(bundle.labels)} clusters, digest verified"
     return Check(name="selector", state="ok", found=found)
+
+
+def _check_learned(pool: Pool) -> Iterator[Check]:
+    """The pool's own selector and coordinator, and the coordinator that ships."""
+    from fugu_adapters.policies.coordinator import load_coordinators
+    from fugu_adapters.policies.weights import load_bundle
+
+    try:
+        load_coordinators(pool.coordinator)
+        found = str(pool.coordinator or "as shipped")
+        yield Check(name="coordinator", state="ok", found=found)
+    except FuguError as error:
+        yield Check(name="coordinator", state="fail", found="does not load", remedy=str(error))
+    if pool.selector is None:
+        return
+    try:
+        bundle = load_bundle(pool.selector)
+        found = f"{len(bundle.profiles)} profiles, {pool.selector}"
+        yield Check(name="own selector", state="ok", found=found)
+    except FuguError as error:
+        yield Check(name="own selector", state="fail", found="does not load", remedy=str(error))
 
 
 def _check_weights() -> Iterator[Check]:

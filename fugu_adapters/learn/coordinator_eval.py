@@ -58,6 +58,7 @@ class SuiteReport:
         items: to fit on, and to report.
         methods: figures by method.
         acceptance: figures by effort: the answers that are accepted without a human, and how many are wrong.
+        half_pools: figures on random halves of the pool, against the best single worker of each half.
         notes: what was chosen, for people.
     """
 
@@ -66,6 +67,7 @@ class SuiteReport:
     items: tuple[int, int]
     methods: Mapping[str, Mapping[str, Any]]
     acceptance: Mapping[str, Mapping[str, float]]
+    half_pools: Mapping[str, Any]
     notes: Mapping[str, str]
 
 
@@ -137,6 +139,7 @@ def _compare(
         items=(len(fit), len(test)),
         methods=_figures({name: [run(test) for run in each] for name, each in methods.items()}, test),
         acceptance={name: _acceptance(each, fit, test, single) for name, each in runs.items()},
+        half_pools=_half_pools(ours, fit, test),
         notes={
             "best single": fit.workers[single],
             "headroom": str(ours[0].headroom),
@@ -235,6 +238,21 @@ def _acceptance(
     }
 
 
+def _half_pools(runs: Sequence[Fitted], fit: Recorded, test: Recorded) -> dict[str, Any]:
+    """The same numbers where only a random half of the workers is there, another one for each seed."""
+    n, size = test.forecast.shape
+    mean, gains, calls = fit.scores.mean(axis=0), [], []
+    for seed, run in enumerate(runs):
+        half = np.random.default_rng(seed).permutation(size)[: max(2, size // 2)]
+        there = np.isin(np.arange(size), half)
+        played = play(run.coordinator, test, run.cost, np.tile(there, (n, 1)))
+        best = int(np.argmax(np.where(there, mean, -1.0)))
+        gains.append(played.score(test) - test.scores[:, best])
+        calls.append(float(played.calls.mean()))
+    gain = np.mean(gains, axis=0)
+    return {"mean_calls": float(np.mean(calls)), "vs_best_single": _gap(gain, np.zeros(n))}
+
+
 # --- for people and programs ----------------------------------------------------------------------
 
 
@@ -247,6 +265,7 @@ def plain(reports: Sequence[SuiteReport]) -> dict[str, Any]:
                 "items": {"fit": report.items[0], "test": report.items[1]},
                 "methods": {name: dict(each) for name, each in report.methods.items()},
                 "acceptance": {name: dict(each) for name, each in report.acceptance.items()},
+                "half_pools": dict(report.half_pools),
                 "notes": dict(report.notes),
             }
             for report in reports
@@ -285,4 +304,10 @@ def notes_of(report: SuiteReport) -> list[str]:
             f"{100 * each['best_coverage']:.0f} % could be), {100 * each['wrong']:.1f} % of them wrong, at "
             f"{each['cost_ratio']:.2f} times the price of the best single worker"
         )
+    gap, calls = report.half_pools["vs_best_single"], report.half_pools["mean_calls"]
+    low, high = gap["ci"]
+    lines.append(
+        f"random halves of the pool: {100 * gap['diff']:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}] against the "
+        f"best single worker of each, with {calls:.2f} calls"
+    )
     return [*lines, ""]

@@ -250,11 +250,18 @@ async def test_doctor_finds_what_is_wrong(shell: Shell) -> None:
     done = await shell("doctor", "--json")
     checks = {check["name"]: check for check in done.json}
     assert done.code == 1
-    assert checks["selector"]["state"] == "ok"
+    assert checks["selector"]["state"] == checks["coordinator"]["state"] == "ok"
     assert checks["a"]["state"] == "fail"
     assert "fugu pull" in checks["smollm2-135m"]["remedy"]
     without = await shell("doctor", TEST_KEY="")
     assert "TEST_KEY" in without.out
+    written = (shell.folder / "fugu.toml").read_text()
+    (shell.folder / "fugu.toml").write_text(
+        '[pool]\nselector = "no"\ncoordinator = "no.json"\n' + written
+    )
+    checks = {check["name"]: check for check in (await shell("doctor", "--json")).json}
+    assert "no.json" in checks["coordinator"]["remedy"]
+    assert checks["own selector"]["state"] == "fail"
 
 
 async def test_version_and_help(shell: Shell) -> None:
@@ -305,6 +312,8 @@ async def test_profile_then_train_then_route_by_the_new_weights(shell: Shell) ->
     (shell.folder / "fugu.toml").write_text('[pool]\nselector = "mine"\n' + text)
     decision = (await shell("route", "--json", "Name the capital of Portugal.")).json
     assert decision["worker"] == "good"
+    checks = {check["name"]: check for check in (await shell("doctor", "--json")).json}
+    assert checks["own selector"]["found"].startswith("2 profiles")
     assert decision["candidates"][0]["calibrated"]
     weights = next((shell.folder / "mine").glob("*.safetensors"))
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")

@@ -77,6 +77,7 @@ def test_eval_has_a_block_for_every_suite(files: dict[str, Path]) -> None:
         assert 1 < methods["trinity"]["mean_calls"] < 3.5
         assert methods["majority_vote"]["mean_calls"] == 4
         assert set(block["acceptance"]) == {"low", "medium", "high", "xhigh"}
+        assert block["half_pools"]["mean_calls"] <= 2
         assert "asks on" in block["notes"]["headroom"]
 
 
@@ -91,6 +92,7 @@ def test_eval_prints_a_table(files: dict[str, Path]) -> None:
     assert "weighted_vote" in done.stdout
     assert "from_elsewhere" not in done.stdout
     assert "accepted at low effort" in done.stdout
+    assert "random halves of the pool" in done.stdout
     assert max(len(line) for line in done.stdout.splitlines() if "│" in line) <= 80
 
 
