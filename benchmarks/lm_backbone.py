@@ -140,7 +140,10 @@ def read_parts(
     suite: str, texts: dict[str, list[str]], state: LmState, cache: Path
 ) -> tuple[dict[str, tuple[Any, Any]], float]:
     """What enters the scaled part, kept in a folder; and seconds a text."""
-    path = cache / f"lm_{suite}.npz"
+    path = (
+        cache
+        / f"lm_{state.path.name}_{suite}_{'_'.join(str(len(each)) for each in texts.values())}.npz"
+    )
     if not path.exists():
         found: dict[str, Any] = {}
         began = time.perf_counter()
