@@ -98,7 +98,7 @@ def coordinator(
     items: Annotated[list[Path], _option("Items, Parquet or JSON lines. May be repeated.")],
     outcomes: Annotated[list[Path], _option("Outcomes, Parquet or JSON lines. May be repeated.")],
     answers: Annotated[list[Path], _option("Recorded answers, Parquet. May be repeated.")],
-    suites: Annotated[str, _option("Suites, by commas; a table each. Default: all.")] = "",
+    suites: Annotated[str, _option("Suites, by commas. Default: all with answers.")] = "",
     workers: Annotated[str, _option("Names of the pool. Default: a suite's best.")] = "",
     pool: Annotated[int, typer.Option(help="How many of a suite's best.", min=2)] = 8,
     without: Annotated[str, _option("Leave out workers whose names begin so, by commas.")] = "",

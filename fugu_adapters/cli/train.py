@@ -97,7 +97,9 @@ def coordinator(
         list[Path], typer.Option(help="Recorded answers, Parquet. May be repeated.")
     ],
     output: Annotated[Path, typer.Option(help="File to write.")],
-    suites: Annotated[str, typer.Option(help="Suites, by commas; a pool each. Default: all.")] = "",
+    suites: Annotated[
+        str, typer.Option(help="Suites, by commas; a pool each. Default: all with answers.")
+    ] = "",
     workers: Annotated[str, typer.Option(help="Names of the pool. Default: a suite's best.")] = "",
     without: Annotated[
         str, typer.Option(help="Leave out workers whose names begin so, by commas.")

@@ -28,6 +28,7 @@ __all__ = [
     "accepted",
     "always",
     "answer_codes",
+    "answered_suites",
     "best_answer",
     "best_column",
     "early_vote",
@@ -44,6 +45,7 @@ Ints = NDArray[np.int64]
 
 _NUMBER = re.compile(r"[-+]?[$€]?\d[\d,]*(?:\.\d+)?%?|[-+]?[$€]?\.\d+")
 _BRACKETS = re.compile(r"\\left|\\right|\\!|\\,|\\;|\s+")
+_COLUMNS = ("suite", "item_id", "worker", "answer")
 _SHARP = (0.5, 1.0, 2.0)
 _LIFT = (0.0, 0.5, 1.0, 2.0, 3.0)
 _LEVELS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
@@ -460,24 +462,42 @@ def read_answers(
     """
     import pyarrow
     import pyarrow.compute as compute
-    import pyarrow.parquet as parquet
 
     place = {key: index for index, key in enumerate(keys)}
     column = {name: index for index, name in enumerate(workers)}
     texts: list[list[str | None]] = [[None] * len(workers) for _ in keys]
-    names = ["suite", "item_id", "worker", "answer"]
     for path in paths:
-        try:
-            table = parquet.read_table(path, columns=names)
-        except (OSError, pyarrow.ArrowInvalid) as error:
-            raise ConfigError(
-                f"{path}: expected Parquet with {', '.join(names)} ({error})"
-            ) from error
-        if set(table.schema.names) != set(names):
-            raise ConfigError(f"{path}: expected the columns {', '.join(names)}")
+        table = _read_columns(path, _COLUMNS)
         table = table.filter(compute.is_in(table["worker"], pyarrow.array(list(workers))))
-        for suite, item, worker, answer in zip(*(table[name].to_pylist() for name in names), strict=True):  # fmt: skip
+        for suite, item, worker, answer in zip(*(table[name].to_pylist() for name in _COLUMNS), strict=True):  # fmt: skip
             row = place.get((suite, item))
             if row is not None:
                 texts[row][column[worker]] = answer
     return answer_codes(texts)
+
+
+def answered_suites(paths: Iterable[Path]) -> frozenset[str]:
+    """Suites of which answers were recorded.
+
+    Raises:
+        ConfigError: where a file cannot be read or lacks a column.
+    """
+    found: set[str] = set()
+    for path in paths:
+        found |= set(_read_columns(path, _COLUMNS)["suite"].unique().to_pylist())
+    return frozenset(found)
+
+
+def _read_columns(path: Path, columns: Sequence[str]) -> Any:
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    try:
+        table = parquet.read_table(path, columns=list(columns))
+    except (OSError, pyarrow.ArrowInvalid) as error:
+        raise ConfigError(
+            f"{path}: expected Parquet with {', '.join(columns)} ({error})"
+        ) from error
+    if set(table.schema.names) != set(columns):
+        raise ConfigError(f"{path}: expected the columns {', '.join(columns)}")
+    return table

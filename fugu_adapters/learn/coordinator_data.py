@@ -14,7 +14,7 @@ from fugu_adapters.encoders import DEFAULT_ENCODER, Vectors
 from fugu_adapters.errors import InputError
 from fugu_adapters.evaluate.data import Dataset, Facts, Source, read_dataset
 from fugu_adapters.evaluate.runner import Progress, prompt_tokens
-from fugu_adapters.evaluate.votes import Recorded, read_answers
+from fugu_adapters.evaluate.votes import Recorded, answered_suites, read_answers
 from fugu_adapters.learn.selector_eval import SelectorFit
 from fugu_adapters.learn.selector_fit import encode_items
 
@@ -38,7 +38,7 @@ class Records:
         outcomes: files of outcomes.
         answers: Parquet files with ``suite, item_id, worker, answer``.
         facts: file of the workers' prices.
-        suites: which; each is a table of its own.
+        suites: which; all that answers were recorded of where none are named.
         workers: the pool; where none are named, each suite's best on the items to fit on.
         size: of a pool whose workers are not named.
         without: beginnings of the names of workers that are left out.
@@ -90,7 +90,8 @@ def read_suites(records: Records, *, progress: Progress | None = None) -> list[S
         InputError: a suite that is not there, or without enough workers that answered all of it.
     """
     data = read_dataset(records.items, records.outcomes, records.facts)
-    names = records.suites or tuple(dict.fromkeys(data.suites))
+    answered = () if records.suites else answered_suites(records.answers)
+    names = records.suites or tuple(name for name in dict.fromkeys(data.suites) if name in answered)
     unknown = sorted(set(names) - set(data.suites))
     if unknown:
         known = ", ".join(sorted(set(data.suites)))
