@@ -30,7 +30,7 @@ lint: $(VENV)/.test  ## style, types, layers
 
 unit: $(VENV)/.test weights  ## the tests, with branch coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest -n auto
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -41,8 +41,8 @@ wheel: $(VENV)/.test  ## the built wheel, tested with the source tree out of sig
 	$(BIN)/python tests/wheel.py
 
 sets: .venv-floors/.ready .venv-crewai/.ready weights  ## the core on the oldest versions it declares, and on CrewAI's pins
-	.venv-floors/bin/pytest -m "not embedded"
-	.venv-crewai/bin/pytest -m "not embedded"
+	.venv-floors/bin/pytest -n auto -m "not embedded"
+	.venv-crewai/bin/pytest -n auto -m "not embedded"
 	.venv-crewai/bin/pytest tests/crewai_tool -m embedded
 
 conformance: .venv-conformance/.ready  ## the official MCP inspector and conformance suite against our server

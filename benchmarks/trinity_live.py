@@ -169,7 +169,7 @@ def pool_of(replies: Replies, spent: list[float]) -> Pool:
             price=Price(input=0.0, output=0.0),
         )
 
-    return Pool([kept(worker) for worker in embedded_workers()], selector=LOCAL)
+    return Pool([kept(worker) for worker in embedded_workers()], selector=LOCAL, run_programs=True)
 
 
 async def play(

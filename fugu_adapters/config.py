@@ -223,11 +223,14 @@ class PoolConfig(_Strict):
         exclude: workers to leave out, by name, ``provider:NAME`` or tag.
         selector: folder of a selector trained on the user's own outcomes; the shipped one otherwise.
         coordinator: file of a coordinator trained on the user's own recorded answers; the shipped one otherwise.
+        run_programs: whether programs that workers write may be run, in a child process without files or
+            network, so that `fugu-trinity` can compare them.
     """
 
     exclude: tuple[str, ...] = ()
     selector: Path | None = None
     coordinator: Path | None = None
+    run_programs: bool = False
 
 
 class RoutingConfig(_Strict):

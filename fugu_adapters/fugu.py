@@ -52,6 +52,8 @@ MODELS = ("fugu", "fugu-trinity")
 
 EFFORTS = ("low", "medium", "high", "xhigh")
 
+_PROGRAM_S = 2.0  # for a program that is run to compare it
+
 _logger = logging.getLogger("fugu_adapters")
 
 
@@ -365,7 +367,12 @@ class Fugu:
     ) -> tuple[Worker, Reply]:
         if workflow is None and decision.model == "fugu-trinity":
             return await run_turns(
-                run, decision, pool=self.pool, caller=self._caller, backend_of=self._backend
+                run,
+                decision,
+                pool=self.pool,
+                caller=self._caller,
+                backend_of=self._backend,
+                run_program=_run_program if self.pool.run_programs else None,
             )
         if workflow is None:
             return await answer(run, orders[0], caller=self._caller, backend_of=self._backend)
@@ -467,6 +474,13 @@ class Fugu:
 
     def __repr__(self) -> str:
         return f"Fugu({len(self.pool)} workers)"
+
+
+async def _run_program(source: str) -> str | None:
+    from fugu_adapters.workers.program import run_program
+
+    result = await run_program(source, seconds=_PROGRAM_S)
+    return None if result.error else result.output
 
 
 def _status(error: BaseException | None) -> RunStatus:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -41,15 +42,25 @@ class Pool:
         exclude: labels of workers that are never asked: a name, ``provider:NAME``, ``tag:NAME`` or a tag.
         selector: folder of a selector trained on the user's own outcomes.
         coordinator: file of a coordinator trained on the user's own recorded answers.
+        run_programs: whether programs that workers write may be run, in a child process without files or
+            network, so that `fugu-trinity` can compare them.
         store: where runs are recorded.
         routing: how the turns of a conversation hang together.
 
     Raises:
         ConfigError: where there is no worker, a name is used twice, or ``exclude`` names nothing known
-            or everybody.
+            or everybody, or programs are to be run without the library that does.
     """
 
-    __slots__ = ("_coordinator", "_excluded", "_routing", "_selector", "_store", "_workers")
+    __slots__ = (
+        "_coordinator",
+        "_excluded",
+        "_routing",
+        "_run_programs",
+        "_selector",
+        "_store",
+        "_workers",
+    )
 
     def __init__(
         self,
@@ -58,6 +69,7 @@ class Pool:
         exclude: Iterable[str] = (),
         selector: Path | None = None,
         coordinator: Path | None = None,
+        run_programs: bool = False,
         store: StoreConfig | None = None,
         routing: RoutingConfig | None = None,
     ) -> None:
@@ -73,6 +85,9 @@ class Pool:
         self._workers = {worker.name: complete(worker) for worker in workers}
         self._selector = selector
         self._coordinator = coordinator
+        if run_programs and not _runs_programs():
+            raise ConfigError("run_programs needs asteval: pip install 'fugu-adapters[embedded]'")
+        self._run_programs = run_programs
         self._store = store or StoreConfig()
         self._routing = routing or RoutingConfig()
         self._excluded = self._opted_out(exclude, "[pool] exclude", ConfigError)
@@ -120,7 +135,7 @@ class Pool:
         workers = embedded_workers()
         if not workers:
             raise ConfigError("no local model's weights are here; `fugu pull` fetches them")
-        return cls(workers)
+        return cls(workers, run_programs=_runs_programs())
 
     @classmethod
     def _from_config(cls, config: Config) -> Pool:
@@ -129,6 +144,7 @@ class Pool:
             exclude=config.pool.exclude,
             selector=config.pool.selector,
             coordinator=config.pool.coordinator,
+            run_programs=config.pool.run_programs,
             store=config.store,
             routing=config.routing,
         )
@@ -147,6 +163,11 @@ class Pool:
     def coordinator(self) -> Path | None:
         """File of the user's own coordinator; ``None`` for the shipped one."""
         return self._coordinator
+
+    @property
+    def run_programs(self) -> bool:
+        """Whether programs that workers write may be run to compare them."""
+        return self._run_programs
 
     @property
     def store(self) -> StoreConfig:
@@ -197,6 +218,7 @@ class Pool:
             exclude=exclude,
             selector=self._selector,
             coordinator=self._coordinator,
+            run_programs=self._run_programs,
             store=self._store,
             routing=self._routing,
         )
@@ -291,6 +313,10 @@ def _incapable(worker: Worker, needs: Iterable[str]) -> str | None:
 def _missing(worker: Worker, needs: Iterable[str]) -> str | None:
     """The first need that the worker is not known to meet."""
     return next((need for need in needs if getattr(worker, need) is not True), None)
+
+
+def _runs_programs() -> bool:
+    return importlib.util.find_spec("asteval") is not None
 
 
 def _nearest(label: str, known: Iterable[str]) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 from fugu_adapters.config import Worker
 from fugu_adapters.engine.backend import Backend
@@ -13,7 +14,9 @@ from fugu_adapters.engine.worker import Caller
 from fugu_adapters.engine.workflow import tell_step
 from fugu_adapters.errors import FuguError, LimitExceeded
 from fugu_adapters.messages import routing_text
+from fugu_adapters.policies.answers import kind_of, without_thoughts
 from fugu_adapters.policies.coordinator import Coordinator, load_coordinators
+from fugu_adapters.policies.programs import Trial, read_behaviour, trial_of
 from fugu_adapters.policies.trinity import (
     Ask,
     Done,
@@ -27,7 +30,10 @@ from fugu_adapters.pool import Pool
 from fugu_adapters.types import Decision, Delta, Reply, StepTrace
 from fugu_adapters.workflow.roles import turn_request
 
-__all__ = ["run_turns"]
+__all__ = ["RunProgram", "run_turns"]
+
+RunProgram: TypeAlias = Callable[[str], Awaitable[str | None]]
+"""Runs a program apart from this process; gives what it printed, ``None`` where it failed."""
 
 _OPTIONAL_SHARE = 0.5  # of the time left, for a turn that a run can do without
 _SPENT = {
@@ -39,11 +45,18 @@ _SPENT = {
 
 @dataclass(slots=True, kw_only=True)
 class _Table:
-    """One run at work. ``given`` holds what each turn gave, ``None`` for one that failed."""
+    """One run at work.
+
+    Attributes:
+        given: what each turn gave, ``None`` for one that failed.
+        trial: what the programs of this request are called with, once one is there.
+    """
 
     run: Run
     coordinator: Coordinator
     scene: Scene
+    run_program: RunProgram | None = None
+    trial: Trial | None = None
     given: list[tuple[Worker, Reply] | None] = field(default_factory=list)
 
     def next(self, *, calls: int | None = None) -> Ask | Done:
@@ -63,6 +76,26 @@ class _Table:
         done = self.next(calls=0)
         return done.answer if isinstance(done, Done) else None
 
+    async def tried(self, turn: Taken) -> Taken:
+        """The turn with what its program did, where programs are asked for and may be run."""
+        scene = self.scene
+        if self.run_program is None or turn.role != "worker" or not turn.whole or scene.tools:
+            return turn
+        text = without_thoughts(turn.text)
+        if kind_of(scene.question, [text], wants_json=scene.wants_json) != "code":
+            return turn
+        self.trial = self.trial or trial_of(scene.question, text)
+        if self.trial is None:
+            return turn
+        source = self.trial.source(text)
+        if source is None:
+            return replace(turn, tried=True)
+        printed = await self.run_program(source)
+        did = None if printed is None else read_behaviour(self.trial, printed)
+        if did is None:  # too slow, or of a syntax that is not interpreted: who knows
+            return turn
+        return replace(turn, tried=True, did=None if self.trial.fails(did) else did)
+
     def note(self, turn: Taken, given: tuple[Worker, Reply] | None) -> None:
         """Take in a turn, and rank the answers for whoever wants what there is so far."""
         self.scene = replace(self.scene, taken=(*self.scene.taken, turn))
@@ -78,6 +111,7 @@ async def run_turns(
     pool: Pool,
     caller: Caller,
     backend_of: Callable[[Worker], Backend],
+    run_program: RunProgram | None = None,
 ) -> tuple[Worker, Reply]:
     """Take turns until the policy stops, and note them in the run.
 
@@ -87,6 +121,7 @@ async def run_turns(
         pool: the workers.
         caller: makes the calls.
         backend_of: gives a worker's backend.
+        run_program: runs what workers write, so that programs can be compared; ``None`` for never.
 
     Returns:
         Who wrote the answer, and its reply; ``run.stopped`` says why nobody was asked any more.
@@ -98,7 +133,8 @@ async def run_turns(
     """
     scene = _scene(run, decision)
     coordinator = load_coordinators(pool.coordinator)[run.effort]
-    table, done = _Table(run=run, coordinator=coordinator, scene=scene), None
+    table = _Table(run=run, coordinator=coordinator, scene=scene, run_program=run_program)
+    done: Done | None = None
     run.answers = []
     while done is None:
         step = table.next()
@@ -161,7 +197,8 @@ async def _turn(
     worker, reply = given
     run.steps[index] = replace(run.steps[index], answered_by=worker.name, text=reply.text)
     failed = tuple(call.worker for call in run.attempts[calls:] if not call.ok)
-    table.note(_taken(ask, given, failed, run.elapsed - began), given)
+    turn = _taken(ask, given, failed, run.elapsed - began)
+    table.note(turn if part.delivered else await table.tried(turn), given)
     tell_step(run, "step_finished", index, worker.name, subtask)
     if ask.role == "worker" and reply.tool_calls:
         tools = ", ".join(dict.fromkeys(call.name for call in reply.tool_calls))

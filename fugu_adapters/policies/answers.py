@@ -1,8 +1,9 @@
 """The final answers that replies give, and which of them are the same.
 
 Pure. An answer is read as what its question asks for: JSON, a lettered choice, a number or formula, a short
-text. Programs and long texts are not compared, since the same one can be written in many ways. What is read
-wrongly must rather separate equal answers than join different ones: joined ones end a run.
+text. Long texts are not compared, since the same one can be written in many ways, and programs only by what
+they did when they were run (``programs.py``). What is read wrongly must rather separate equal answers than
+join different ones: joined ones end a run.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal, TypeAlias
 
+from fugu_adapters.policies.programs import Behaviour, same_behaviour
+
 __all__ = ["Answers", "Kind", "kind_of", "read_answers", "read_number", "without_thoughts"]
 
-Kind: TypeAlias = Literal["json", "choice", "number", "text", "code", "open"]
+Kind: TypeAlias = Literal["json", "choice", "number", "text", "program", "code", "open"]
 
 _BOXED = re.compile(r"\\boxed\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\}){1,500})\}")
 _STATED = re.compile(
@@ -57,7 +60,8 @@ class Answers:
     """What replies to one question answer.
 
     Attributes:
-        kind: as what they were read; ``"code"`` and ``"open"`` cannot be compared.
+        kind: as what they were read: ``"program"`` is code that was run; ``"code"`` and ``"open"`` cannot be
+            compared.
         keys: for each reply a number, equal for equal answers; ``None`` where it gives no answer.
     """
 
@@ -70,17 +74,27 @@ class Answers:
         return self.kind not in ("code", "open")
 
 
-def read_answers(question: str, replies: Sequence[str], *, wants_json: bool = False) -> Answers:
+def read_answers(
+    question: str,
+    replies: Sequence[str],
+    *,
+    wants_json: bool = False,
+    ran: Sequence[Behaviour | None] = (),
+) -> Answers:
     """Compare the answers of replies. The first says of what kind the others have to be.
 
     Args:
         question: what was asked.
         replies: the texts, ``""`` for none.
         wants_json: whether the caller asked for JSON.
+        ran: for each reply what its program did; ``None`` for one that was not run, or did not do what the
+            question's examples say. Programs are compared where this is given.
     """
     replies = [without_thoughts(reply) for reply in replies]
     first = [reply for reply in replies if reply.strip()][:1]
     kind = kind_of(question, first, wants_json=wants_json)
+    if kind == "code" and ran:
+        return Answers(kind="program", keys=_keys(ran, same_behaviour))
     if kind in ("code", "open"):
         return Answers(kind=kind, keys=(None,) * len(replies))
     read: list[Any]

@@ -14,6 +14,7 @@ from typing import Literal, TypeAlias
 
 from fugu_adapters.policies.answers import Answers, read_answers, without_thoughts
 from fugu_adapters.policies.coordinator import Coordinator
+from fugu_adapters.policies.programs import Behaviour
 from fugu_adapters.policies.turns import Role, read_verdict
 from fugu_adapters.types import Effort
 
@@ -54,6 +55,8 @@ class Taken:
         about: the turn whose answer was judged or improved.
         failed: who else was asked for it and failed.
         seconds: what it took.
+        tried: whether the program that it wrote was run to its end, so that programs can be compared.
+        did: what that program did; ``None`` where it is none, or does what the question rules out.
     """
 
     worker: str
@@ -63,6 +66,8 @@ class Taken:
     about: int | None = None
     failed: tuple[str, ...] = ()
     seconds: float = 0.0
+    tried: bool = False
+    did: Behaviour | None = None
 
     @property
     def asked(self) -> set[str]:
@@ -206,8 +211,10 @@ def next_turn(coordinator: Coordinator, scene: Scene) -> Ask | Done:
     """
     if not scene.answers:
         return _begin(scene)
-    texts = [scene.taken[n].text if scene.taken[n].whole else "" for n in scene.answers]
-    answers = read_answers(scene.question, texts, wants_json=scene.wants_json)
+    given = [scene.taken[n] for n in scene.answers]
+    texts = [turn.text if turn.whole else "" for turn in given]
+    ran = [turn.did for turn in given] if all(turn.tried for turn in given) else []
+    answers = read_answers(scene.question, texts, wants_json=scene.wants_json, ran=ran)
     return _after(coordinator, scene, answers)
 
 
@@ -267,7 +274,7 @@ def _compare(coordinator: Coordinator, scene: Scene, answers: Answers) -> Ask | 
         if key is not None
     }
     if not by:
-        return _bound(scene, scene.answers[-1], None) or _solve_again(scene, free)
+        return _bound(scene, _ablest(scene), None) or _solve_again(scene, free)
     dearest = max((cost for cost in scene.cost.values() if cost is not None), default=0.0)
     standing = coordinator.decide(
         [scene.forecast[name] for name in names],
@@ -288,8 +295,13 @@ def _compare(coordinator: Coordinator, scene: Scene, answers: Answers) -> Ask | 
 def _solve_again(scene: Scene, free: Sequence[str], doubt: str = "") -> Ask | Done:
     if not free:
         reason = "nobody else is left, and no answer was found in the replies"
-        return Done(answer=scene.answers[-1], why="nobody", reason=reason)
+        return Done(answer=_ablest(scene), why="nobody", reason=reason)
     return _ask(scene, free[0], "worker", f"{free[0]} solves it on its own{doubt}", free)
+
+
+def _ablest(scene: Scene) -> int:
+    """The answer of the worker with the best forecast, where nothing else speaks for any."""
+    return max(scene.answers, key=lambda n: scene.forecast.get(scene.taken[n].worker, 0.0))
 
 
 def _settled(scene: Scene, leader: int, trust: float, backers: int, asked: int) -> Done:

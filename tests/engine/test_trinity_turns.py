@@ -140,6 +140,50 @@ async def test_a_program_is_verified_by_somebody_else() -> None:
     assert cast.order[0] != cast.order[1]
 
 
+SQUARE = "Write a Python function square(n). square(3) == 9. Only the code."
+GOOD, SAME, BAD = (
+    f"```python\ndef square(n):\n    return {body}\n```" for body in ("n * n", "n ** 2", "n + n")
+)
+
+SLOW = "```python\ndef square(n):\n    while True:\n        pass\n```"
+
+
+@pytest.mark.parametrize(
+    ("lines", "text", "calls"),
+    [
+        ((GOOD, SAME), GOOD, 2),  # they do the same
+        ((BAD, GOOD, SAME), GOOD, 3),  # the first fails the question's own example: no opinion
+        (("```python\nsquare = 9\n```", "ACCEPT"), "```python\nsquare = 9\n```", 2),  # nothing to call
+        ((SLOW, "ACCEPT"), SLOW, 2),  # does not come to its end: a verifier reads it
+    ],
+)  # fmt: skip
+async def test_programs_are_compared_by_running_them(
+    lines: tuple[str, ...], text: str, calls: int
+) -> None:
+    """In place of a verifier, where the pool allows it."""
+    cast = Cast(*lines)
+    async with Fugu(Pool(cast.workers, run_programs=True), store=False, seed=0) as fugu:
+        result = await fugu.arun(SQUARE, model="fugu-trinity", effort="xhigh")
+    assert (result.text, len(cast.asked)) == (text, calls)
+    agreed = "give the answer of" in (result.stopped or "")
+    assert agreed == (text == GOOD)
+
+
+async def test_programs_are_not_run_unless_the_pool_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A model's program runs nowhere by default, nor where the request has tools."""
+
+    def never(source: str) -> None:
+        raise AssertionError(source)
+
+    monkeypatch.setattr("fugu_adapters.workers.program.run_program", never)
+    await Cast(GOOD, "ACCEPT").run(SQUARE, effort="xhigh")
+    cast = Cast(GOOD, "ACCEPT")
+    async with Fugu(Pool(cast.workers, run_programs=True), store=False) as fugu:
+        await fugu.arun(SQUARE, model="fugu-trinity", effort="xhigh", tools=TOOLS)
+
+
 async def test_a_revision_sees_the_diagnosis_and_is_the_answer() -> None:
     """Worker, verifier, worker, verifier: the improved answer is accepted."""
     better = CODE.replace("17", "18")

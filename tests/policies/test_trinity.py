@@ -153,7 +153,8 @@ def test_an_answer_that_gives_none_is_not_the_end() -> None:
     assert asked(turn(scene(said("a", " "), p=(0.97, 0.6)))) == ("b", "worker")
     assert done(turn(scene(said("a", ""), said("b", ""), p=(0.9, 0.9)))) == (None, "nobody")
     cut = tuple(said(name, "1 or", whole=False) for name in "ab")
-    assert done(turn(scene(*cut, p=(0.9, 0.9)))) == (1, "nobody")
+    assert done(turn(scene(*cut, p=(0.9, 0.8)))) == (0, "nobody")
+    assert done(turn(scene(*cut, p=(0.8, 0.9)))) == (1, "nobody")
     assert not only(scene(cut[0]))
     assert not only(scene(p=(0.3, 0.3), effort="high"))  # a thinker comes first
 
