@@ -280,7 +280,7 @@ def report(rows: list[dict[str, Any]], best: str) -> list[dict[str, Any]]:
                 "mean_calls": round(float(np.mean([mine[i]["calls"] for i in shared])), 3),
                 "seconds": round(float(np.mean([mine[i]["seconds"] for i in shared])), 2),
                 "vs_best_single": _gain(mine, by[best]),
-                "vs_selector": _gain(mine, by["selector"]),
+                "vs_selector": _gain(mine, by.get("selector", {})),
                 "mcnemar_p": round(mcnemar(ours, theirs), 5),
             }
         )

@@ -223,6 +223,7 @@ class PoolConfig(_Strict):
         exclude: workers to leave out, by name, ``provider:NAME`` or tag.
         selector: folder of a selector trained on the user's own outcomes; the shipped one otherwise.
         coordinator: file of a coordinator trained on the user's own recorded answers; the shipped one otherwise.
+        conductor: folder of a conductor trained on the user's own recorded answers; the shipped one otherwise.
         run_programs: whether programs that workers write may be run, in a child process without files or
             network, so that `fugu-trinity` can compare them.
     """
@@ -230,6 +231,7 @@ class PoolConfig(_Strict):
     exclude: tuple[str, ...] = ()
     selector: Path | None = None
     coordinator: Path | None = None
+    conductor: Path | None = None
     run_programs: bool = False
 
 
@@ -330,7 +332,7 @@ def _resolve(config: Config, folder: Path) -> Config:
         w if w.path is None else w.model_copy(update={"path": folder / w.path.expanduser()})
         for w in config.worker
     )
-    own = {name: getattr(config.pool, name) for name in ("selector", "coordinator")}
+    own = {name: getattr(config.pool, name) for name in ("selector", "coordinator", "conductor")}
     named = {name: folder / path.expanduser() for name, path in own.items() if path is not None}
     pool = config.pool.model_copy(update=named)
     return config.model_copy(update={"worker": workers, "pool": pool})

@@ -6,10 +6,11 @@ import asyncio
 import logging
 import random
 import uuid
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self, Unpack
+from typing import TYPE_CHECKING, Literal, Self, TypedDict, Unpack
 
 from fugu_adapters.config import Worker
 from fugu_adapters.engine.backend import Backend
@@ -23,6 +24,8 @@ from fugu_adapters.engine.worker import Caller
 from fugu_adapters.engine.workflow import planned, run_step, run_workflow, step_order
 from fugu_adapters.errors import ConfigError, FuguError, InputError, LimitExceeded, WorkerError
 from fugu_adapters.options import RunOptions, read_request
+from fugu_adapters.policies.conductor_weights import load_conductor
+from fugu_adapters.policies.coordinator import load_coordinators
 from fugu_adapters.policies.routing import Router
 from fugu_adapters.pool import Pool
 from fugu_adapters.store import RunRecord, RunStatus, Store
@@ -39,6 +42,7 @@ from fugu_adapters.types import (
 )
 from fugu_adapters.workers import build_backend, why_not_ready
 from fugu_adapters.workflow import Workflow
+from fugu_adapters.workflow.compose import VOTING, Plan, make_plan
 from fugu_adapters.workflow.prompts import request_of
 
 if TYPE_CHECKING:
@@ -47,7 +51,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MODELS", "Fugu", "RunOptions"]
 
-MODELS = ("fugu", "fugu-trinity")
+MODELS = ("fugu", "fugu-trinity", "fugu-ultra", "fugu-auto")
 """Policies that can be asked for by name."""
 
 EFFORTS = ("low", "medium", "high", "xhigh")
@@ -55,6 +59,28 @@ EFFORTS = ("low", "medium", "high", "xhigh")
 _PROGRAM_S = 2.0  # for a program that is run to compare it
 
 _logger = logging.getLogger("fugu_adapters")
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What was decided before the first call.
+
+    Attributes:
+        decision: the selector's, with the plan's reason.
+        orders: who may be asked, best first: for each step, where there is a workflow.
+        model: the policy that carries it out.
+        workflow: the caller's, or the conductor's.
+    """
+
+    decision: Decision
+    orders: list[list[Worker]]
+    model: str
+    workflow: Workflow | None = None
+
+
+class _Calls(TypedDict):
+    caller: Caller
+    backend_of: Callable[[Worker], Backend]
 
 
 class Fugu:
@@ -150,18 +176,72 @@ class Fugu:
             remember=remember,
         )
 
-    def _prepare(
-        self, request: Request, options: RunOptions
-    ) -> tuple[Decision, list[list[Worker]]]:
+    def plan(self, messages: str | Sequence[Message], **options: Unpack[RunOptions]) -> Plan:
+        """What a request would be answered by, and what that is expected to cost. No call is made.
+
+        Args:
+            messages: as for ``run``.
+            **options: as for ``run``; ``model`` is ``"fugu-ultra"`` where not given.
+
+        Raises:
+            InputError: the request is malformed, or no worker may be asked.
+            WeightsError: weights do not pass their checks.
+        """
+        request = read_request(messages, options)
+        if options.get("workflow") is not None:
+            raise InputError("workflow: it is a plan already; Workflow.draw() shows it")
+        chosen: RunOptions = {"model": "fugu-ultra", **options}
+        return self._plan(request, chosen, self._decide(request, chosen, remember=False))
+
+    def _plan(self, request: Request, options: RunOptions, decision: Decision) -> Plan:
+        limits, effort = options.get("limits", self.limits), options.get("effort", self.effort)
+        return make_plan(
+            load_conductor(self.pool.conductor),
+            load_coordinators(self.pool.coordinator)[effort],
+            decision,
+            request,
+            effort=effort,
+            limits=limits,
+        )
+
+    def _prepare(self, request: Request, options: RunOptions) -> _Prepared:
         """The decision, and who may be asked, best first: for each step, where there is a workflow.
 
-        A workflow is no turn of a conversation, so the same one has the same order every time.
+        A workflow that the caller gives is no turn of a conversation, so the same one has the same order
+        every time.
         """
         unready, workflow = self._unready(), options.get("workflow")
-        if workflow is None:
-            decision = self._decide(request, options, unready)
-            able = [c.worker for c in decision.candidates if c.excluded_because is None]
-            return decision, [[self.pool[name] for name in able]]
+        if workflow is not None:
+            return self._prepare_workflow(request, options, workflow, unready)
+        decision = self._decide(request, options, unready)
+        able = [c.worker for c in decision.candidates if c.excluded_because is None]
+        one = [[self.pool[name] for name in able]]
+        if decision.model not in ("fugu-ultra", "fugu-auto"):
+            return _Prepared(decision, one, decision.model)
+        plan = self._plan(request, options, decision)
+        reason = f"{decision.reason} {plan.reason[:1].upper()}{plan.reason[1:]}."
+        decision = replace(decision, reason=reason, policy=f"{plan.model}, then {decision.policy}")
+        steps = plan.workflow.steps
+        if plan.model != "fugu-ultra":
+            return _Prepared(decision, one, plan.model)
+        if len(steps) == 1:
+            first = steps[0].worker
+            order = [first, *(name for name in able if name != first)]
+            decision = replace(decision, worker=first)
+            return _Prepared(decision, [[self.pool[name] for name in order]], "fugu")
+        orders = [
+            step_order(plan.workflow, index, decision.candidates, self.pool)
+            for index in range(len(steps))
+        ]
+        return _Prepared(decision, orders, plan.model, plan.workflow)
+
+    def _prepare_workflow(
+        self,
+        request: Request,
+        options: RunOptions,
+        workflow: Workflow,
+        unready: Mapping[str, str],
+    ) -> _Prepared:
         # Only steps that write the answer need what its form needs.
         decided: dict[bool, Decision] = {}
         orders = []
@@ -171,7 +251,7 @@ class Fugu:
                 asked = request_of(request, workflow, index)
                 decided[answers] = self._decide(asked, options, unready, remember=False)
             orders.append(step_order(workflow, index, decided[answers].candidates, self.pool))
-        return as_planned(decided[True], workflow), orders
+        return _Prepared(as_planned(decided[True], workflow), orders, "fugu", workflow)
 
     def _unready(self) -> dict[str, str]:
         """Workers that lack a key, weights or a file, each with what is missing.
@@ -283,7 +363,7 @@ class Fugu:
         request, workflow = read_request(messages, options), options.get("workflow")
         if workflow is None or index not in range(len(workflow.steps)):
             raise InputError(f"astep: expected a workflow with a step {index}")
-        decision, orders = await asyncio.to_thread(self._prepare, request, options)
+        prepared = await asyncio.to_thread(self._prepare, request, options)
         run = self._new_run(request, options, emit=on_event or self._notify)
         run.steps[:] = planned(workflow)
         worker, reply = await run_step(
@@ -291,11 +371,11 @@ class Fugu:
             workflow,
             index,
             outputs,
-            orders[index],
+            prepared.orders[index],
             caller=self._caller,
             backend_of=self._backend,
         )
-        return result_of(run, decision, worker, reply)
+        return result_of(run, prepared.decision, worker, reply)
 
     def step(
         self,
@@ -327,11 +407,12 @@ class Fugu:
         if self._store is not None:
             await asyncio.to_thread(self._store.open)  # before money is spent
         # Encoding a long prompt takes tens of milliseconds, which would stall the host's loop.
-        decision, orders = await asyncio.to_thread(self._prepare, request, options)
+        prepared = await asyncio.to_thread(self._prepare, request, options)
+        decision = prepared.decision
         run = self._new_run(request, options, emit=emit, stream=stream)
         emit(Event(kind="decision", run_id=run.run_id, worker=decision.worker, decision=decision))
         try:
-            worker, reply = await self._carry_out(run, decision, orders, options.get("workflow"))
+            worker, reply = await self._carry_out(run, prepared, replan=options.get("replan", True))
         except BaseException as error:
             partial = partial_result(run, decision)
             if isinstance(error, LimitExceeded | WorkerError) and partial.text:
@@ -359,31 +440,29 @@ class Fugu:
         )
 
     async def _carry_out(
-        self,
-        run: Run,
-        decision: Decision,
-        orders: Sequence[Sequence[Worker]],
-        workflow: Workflow | None,
+        self, run: Run, prepared: _Prepared, *, replan: bool
     ) -> tuple[Worker, Reply]:
-        if workflow is None and decision.model == "fugu-trinity":
+        calls: _Calls = {"caller": self._caller, "backend_of": self._backend}
+        decision, workflow = prepared.decision, prepared.workflow
+        if workflow is not None:
+            ours = prepared.model == "fugu-ultra"
+            return await run_workflow(
+                run,
+                workflow,
+                prepared.orders,
+                weights={c.worker: c.p_success or 0.0 for c in decision.candidates},
+                voting=VOTING if ours and replan else None,
+                **calls,
+            )
+        if prepared.model == "fugu-trinity":
             return await run_turns(
                 run,
                 decision,
                 pool=self.pool,
-                caller=self._caller,
-                backend_of=self._backend,
                 run_program=_run_program if self.pool.run_programs else None,
+                **calls,
             )
-        if workflow is None:
-            return await answer(run, orders[0], caller=self._caller, backend_of=self._backend)
-        return await run_workflow(
-            run,
-            workflow,
-            orders,
-            weights={c.worker: c.p_success or 0.0 for c in decision.candidates},
-            caller=self._caller,
-            backend_of=self._backend,
-        )
+        return await answer(run, prepared.orders[0], **calls)
 
     def _backend(self, worker: Worker) -> Backend:
         backend = self._backends.get(worker.name)

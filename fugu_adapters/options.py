@@ -17,7 +17,8 @@ class RunOptions(TypedDict, total=False):
     """What may be said of one request. Everything is optional.
 
     Attributes:
-        model: policy name: ``"fugu"`` asks one worker, ``"fugu-trinity"`` takes up to five turns where that pays.
+        model: policy name: ``"fugu"`` asks one worker, ``"fugu-trinity"`` takes up to five turns where that pays,
+            ``"fugu-ultra"`` writes a workflow where that pays, ``"fugu-auto"`` takes whichever is expected to be worth most.
         effort: how much the answer is worth: ``low`` takes the cheapest worker that is nearly as good,
             ``xhigh`` the best; it also bounds the reply's length, and the turns.
         limits: caps on dollars, seconds, calls and tokens.
@@ -37,6 +38,8 @@ class RunOptions(TypedDict, total=False):
         seed: sampling seed, where the worker has one.
         about: the task in the user's own words, where messages wrap it in others; it is routed by, not sent.
         workflow: a plan to carry out in place of asking one worker. Its steps share the limits.
+        replan: whether ``fugu-ultra`` looks at each answer before it asks for the next, and leaves out what would
+            change nothing; ``False`` asks all at once, which is faster and dearer. Default: true.
     """
 
     model: str
@@ -56,6 +59,7 @@ class RunOptions(TypedDict, total=False):
     seed: int | None
     about: str | None
     workflow: Workflow | None
+    replan: bool
 
 
 def read_request(messages: str | Sequence[Message], options: RunOptions) -> Request:

@@ -42,6 +42,7 @@ class Pool:
         exclude: labels of workers that are never asked: a name, ``provider:NAME``, ``tag:NAME`` or a tag.
         selector: folder of a selector trained on the user's own outcomes.
         coordinator: file of a coordinator trained on the user's own recorded answers.
+        conductor: folder of a conductor trained on the user's own recorded answers.
         run_programs: whether programs that workers write may be run, in a child process without files or
             network, so that `fugu-trinity` can compare them.
         store: where runs are recorded.
@@ -53,6 +54,7 @@ class Pool:
     """
 
     __slots__ = (
+        "_conductor",
         "_coordinator",
         "_excluded",
         "_routing",
@@ -69,6 +71,7 @@ class Pool:
         exclude: Iterable[str] = (),
         selector: Path | None = None,
         coordinator: Path | None = None,
+        conductor: Path | None = None,
         run_programs: bool = False,
         store: StoreConfig | None = None,
         routing: RoutingConfig | None = None,
@@ -85,6 +88,7 @@ class Pool:
         self._workers = {worker.name: complete(worker) for worker in workers}
         self._selector = selector
         self._coordinator = coordinator
+        self._conductor = conductor
         if run_programs and not _runs_programs():
             raise ConfigError("run_programs needs asteval: pip install 'fugu-adapters[embedded]'")
         self._run_programs = run_programs
@@ -144,6 +148,7 @@ class Pool:
             exclude=config.pool.exclude,
             selector=config.pool.selector,
             coordinator=config.pool.coordinator,
+            conductor=config.pool.conductor,
             run_programs=config.pool.run_programs,
             store=config.store,
             routing=config.routing,
@@ -163,6 +168,11 @@ class Pool:
     def coordinator(self) -> Path | None:
         """File of the user's own coordinator; ``None`` for the shipped one."""
         return self._coordinator
+
+    @property
+    def conductor(self) -> Path | None:
+        """Folder of the user's own conductor; ``None`` for the shipped one."""
+        return self._conductor
 
     @property
     def run_programs(self) -> bool:
@@ -218,6 +228,7 @@ class Pool:
             exclude=exclude,
             selector=self._selector,
             coordinator=self._coordinator,
+            conductor=self._conductor,
             run_programs=self._run_programs,
             store=self._store,
             routing=self._routing,

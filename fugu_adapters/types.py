@@ -203,6 +203,7 @@ class Candidate:
         interval: 90 % interval of ``p_success``.
         cost_usd: expected cost of the call, or ``None`` where the price is unknown.
         latency_s: expected seconds, or ``None`` where unknown.
+        output_tokens: expected length of the reply, or ``None`` where unknown.
         calibrated: whether measured outcomes stand behind ``p_success``.
         excluded_because: why it cannot be chosen, or ``None``.
     """
@@ -212,6 +213,7 @@ class Candidate:
     interval: tuple[float, float] | None = None
     cost_usd: float | None = None
     latency_s: float | None = None
+    output_tokens: int | None = None
     calibrated: bool = False
     excluded_because: str | None = None
 

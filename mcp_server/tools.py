@@ -60,7 +60,10 @@ class OrchestrateArgs(_Args):
     context: Annotated[str, Field(max_length=MAX_TEXT)] = Field(
         "", description="Facts it needs: data, code, earlier results."
     )
-    model: str = Field("fugu", description="fugu: one worker; fugu-trinity: several where it pays.")
+    model: str = Field(
+        "fugu",
+        description="fugu: one worker; fugu-trinity, fugu-ultra: several where it pays; fugu-auto: either.",
+    )
     effort: Literal["low", "medium", "high", "xhigh"] = Field(
         "medium", description="low is cheapest, xhigh best."
     )

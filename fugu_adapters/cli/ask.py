@@ -22,13 +22,17 @@ from fugu_adapters.cli.common import (
     print_json,
     read_text,
     seconds,
+    stdout,
 )
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from fugu_adapters.fugu import Fugu, RunOptions
     from fugu_adapters.types import Decision, Result
+    from fugu_adapters.workflow.compose import Plan
 
-__all__ = ["ask"]
+__all__ = ["ask", "plan_table"]
 
 
 def ask(
@@ -44,6 +48,9 @@ def ask(
         float | None, typer.Option("--max-usd", help="Dollar cap.", min=0, show_default=False)
     ] = None,
     deadline: Annotated[float, typer.Option(help="Seconds for everything.", min=0.1)] = 300.0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan and its forecast; ask nobody.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Answer a question with the worker that suits it best.
@@ -66,12 +73,49 @@ def ask(
         "max_cost": max_cost,
         "limits": Limits(usd=usd, seconds=deadline),
     }
+    if dry_run:
+        _show(Fugu(pool, store=False).plan(messages, **options), as_json=as_json)
+        return
     if as_json:
         with Fugu(pool) as fugu:
             print_json(_as_json(fugu.run(messages, **options)))
         return
     note(f"pool: {len(pool)} workers from {source}")
     asyncio.run(_stream(Fugu(pool), messages, options))
+
+
+def _show(plan: Plan, *, as_json: bool) -> None:
+    """What would be asked of whom, and what that is expected to cost."""
+    from fugu_adapters.types import to_plain
+
+    if as_json:
+        plain = to_plain(plan)
+        candidates = plain.pop("decision")["candidates"]
+        print_json({**plain, "workflow": plan.workflow.to_dict(), "candidates": candidates})
+        return
+    out = stdout()
+    for line in (f"{plan.model}: {plan.reason}", plan.workflow.draw()):
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
+    out.print(plan_table(plan))
+
+
+def plan_table(plan: Plan) -> Table:
+    """The forecast of a plan beside that of one call."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("expected", "right", "calls", "tokens", "cost", "time"):
+        table.add_column(name, justify="left" if name == "expected" else "right", no_wrap=True)
+    for name, each in (("this plan", plan.forecast), ("one call", plan.single)):
+        table.add_row(
+            name,
+            "" if each.p_success is None else f"{each.p_success:.0%}",
+            f"{each.calls:.1f}",
+            "" if each.tokens is None else f"{each.tokens:,}",
+            money(each.cost_usd),
+            seconds(each.seconds),
+        )
+    return table
 
 
 async def _stream(fugu: Fugu, messages: list[dict[str, str]], options: RunOptions) -> None:
@@ -85,7 +129,7 @@ async def _stream(fugu: Fugu, messages: list[dict[str, str]], options: RunOption
                     sys.stdout.write(event.delta.text)
                     sys.stdout.flush()
                 case "step_started":
-                    note(f"turn {(event.step or 0) + 1}: {event.worker} as {event.subtask}")
+                    note(f"{(event.step or 0) + 1} {event.worker}: {event.subtask}")
                 case "call_failed" if event.attempt is not None:
                     note(f"{event.worker} failed: {event.attempt.error}")
                 case "result" if event.result is not None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fugu_adapters.evaluate.report import Report
     from fugu_adapters.evaluate.runner import Progress
 
-__all__ = ["app", "coordinator", "selector"]
+__all__ = ["app", "conductor", "coordinator", "selector"]
 
 app = typer.Typer(
     help="Measure learned parts on recorded outcomes.", no_args_is_help=True, rich_markup_mode=None
@@ -128,9 +128,52 @@ def coordinator(
         print_json(plain(reports))
         return
     for report in reports:
-        stdout().print(suite_table(report))
+        stdout().print(suite_table(report.suite, report.items, report.methods))
         for line in notes_of(report):
             stdout().print(line, markup=False, highlight=False)
+
+
+@app.command()
+def conductor(
+    items: Annotated[list[Path], _option("Items, Parquet or JSON lines. May be repeated.")],
+    outcomes: Annotated[list[Path], _option("Outcomes, Parquet or JSON lines. May be repeated.")],
+    answers: Annotated[list[Path], _option("Recorded answers, Parquet. May be repeated.")],
+    suites: Annotated[str, _option("Suites, by commas. Default: all with answers.")] = "",
+    workers: Annotated[str, _option("Names of the pool. Default: a suite's best.")] = "",
+    pool: Annotated[int, typer.Option(help="How many of a suite's best.", min=2)] = 8,
+    without: Annotated[str, _option("Leave out workers whose names begin so, by commas.")] = "",
+    facts: Annotated[Path | None, _option("Prices of the workers, Parquet or JSON lines.")] = None,
+    fit_splits: Annotated[str, typer.Option(help="Splits to fit on, by commas.")] = "train,dev",
+    test_split: Annotated[str, typer.Option(help="Split to report.")] = "test",
+    seeds: Annotated[int, typer.Option(help="Runs of whatever is random.", min=1)] = 5,
+    iterations: Annotated[int, typer.Option(help="Of the policy's training.", min=1)] = 200,
+    encoder: Annotated[str | None, _option("Encoder of the prompts. Default: ours.")] = None,
+    cache: Annotated[Path | None, _option("Folder to keep encoded texts in.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare the conductor with votes, fixed workflows and the coordinator on recorded answers."""
+    from fugu_adapters.encoders import DEFAULT_ENCODER
+    from fugu_adapters.learn.conductor_eval import compare_conductors, plain_conductors
+    from fugu_adapters.learn.conductor_fit import Training
+    from fugu_adapters.learn.coordinator_data import Records, read_suites
+    from fugu_adapters.learn.coordinator_eval import suite_table
+
+    records = Records(
+        items=items, outcomes=outcomes, answers=answers, facts=facts, suites=split_names(suites),
+        workers=_names(workers), size=pool, without=split_names(without), fit_splits=split_names(fit_splits),
+        test_split=test_split, encoder=encoder or DEFAULT_ENCODER, cache=cache,
+    )  # fmt: skip
+    with bars(hidden=as_json) as progress:
+        found = read_suites(records, progress=progress)
+        training = Training.of(iterations)
+        reports = compare_conductors(found, training=training, seeds=seeds, progress=progress)
+    if as_json:
+        print_json(plain_conductors(reports))
+        return
+    for report in reports:
+        stdout().print(suite_table(report.suite, report.items, report.methods))
+        for what, said in report.notes.items():
+            stdout().print(f"{what}: {said}", markup=False, highlight=False)
 
 
 def _names(text: str) -> tuple[str, ...]:

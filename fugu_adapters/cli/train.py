@@ -14,7 +14,7 @@ from fugu_adapters.cli.common import JsonOption, bars, print_json, split_names
 if TYPE_CHECKING:
     from fugu_adapters.learn.coordinator_data import Records, Suite
 
-__all__ = ["app", "coordinator", "selector"]
+__all__ = ["app", "conductor", "coordinator", "selector"]
 
 app = typer.Typer(
     help="Fit learned parts on recorded outcomes.", no_args_is_help=True, rich_markup_mode=None
@@ -155,7 +155,7 @@ def coordinator(
         )  # fmt: skip
     rooms = {pool.name: str(headroom(pool.fit, EFFORTS["high"])) for pool in pools}
     provenance = {
-        "command": _command(records, pools, search, seed),
+        "command": _command("coordinator", records, pools, f"--search {search} --seed {seed}"),
         "inputs": [asdict(source) for source in pools[0].sources],
         "pools": {
             pool.name: {"items": len(pool.fit), "workers": list(pool.fit.workers)} for pool in pools
@@ -172,9 +172,95 @@ def coordinator(
         print(f"{name}: {value}")
 
 
-def _command(records: Records, pools: Sequence[Suite], search: str, seed: int) -> str:
+@app.command()
+def conductor(
+    items: Annotated[
+        list[Path], typer.Option(help="Items, Parquet or JSON lines. May be repeated.")
+    ],
+    outcomes: Annotated[
+        list[Path], typer.Option(help="Outcomes, Parquet or JSON lines. May be repeated.")
+    ],
+    answers: Annotated[
+        list[Path], typer.Option(help="Recorded answers, Parquet. May be repeated.")
+    ],
+    output: Annotated[Path, typer.Option(help="Folder to write.")],
+    suites: Annotated[
+        str, typer.Option(help="Suites, by commas; a pool each. Default: all with answers.")
+    ] = "",
+    workers: Annotated[str, typer.Option(help="Names of the pool. Default: a suite's best.")] = "",
+    without: Annotated[
+        str, typer.Option(help="Leave out workers whose names begin so, by commas.")
+    ] = "",
+    facts: Annotated[
+        Path | None, typer.Option(help="Prices of the workers, Parquet.", show_default=False)
+    ] = None,
+    fit_splits: Annotated[str, typer.Option(help="Splits to fit on, by commas.")] = "train,dev",
+    iterations: Annotated[int, typer.Option(help="Of the policy's training.", min=1)] = 200,
+    seed: Annotated[int, typer.Option(help="Seed of the training.")] = 0,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="File of the state, to go on where it stopped.", show_default=False),
+    ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            help="Encoder of the prompts; lm:PATH for a language model.", show_default=False
+        ),
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder to keep encoded texts in.", show_default=False)
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a conductor on recorded answers by reinforcement, and write it.
+
+    Use it with `conductor = "FOLDER"` under [pool] in fugu.toml.
+    """
+    from fugu_adapters.encoders import DEFAULT_ENCODER
+    from fugu_adapters.learn.conductor_fit import Training, fit_conductor
+    from fugu_adapters.learn.coordinator_data import Records, read_suites
+    from fugu_adapters.policies.conductor_weights import save_conductor
+
+    records = Records(
+        items=items, outcomes=outcomes, answers=answers, facts=facts, suites=split_names(suites),
+        workers=split_names(workers), without=split_names(without), fit_splits=split_names(fit_splits),
+        test_split=None, encoder=encoder or DEFAULT_ENCODER, cache=cache,
+    )  # fmt: skip
+    with bars(hidden=as_json) as told:
+        pools = read_suites(records, progress=told)
+        found = fit_conductor(
+            [pool.fit for pool in pools],
+            Training.of(iterations),
+            seed=seed,
+            checkpoint=checkpoint,
+            progress=lambda done, reward: told(f"reward {reward:.4f}", done, iterations),
+        )
+    provenance = {
+        "command": _command(
+            "conductor", records, pools, f"--iterations {iterations} --seed {seed}"
+        ),
+        "inputs": [asdict(source) for source in pools[0].sources],
+        "pools": {
+            pool.name: {"items": len(pool.fit), "workers": list(pool.fit.workers)} for pool in pools
+        },
+    }
+    digest = save_conductor(found, output, provenance)
+    summary = {
+        "output": str(output),
+        "kinds": list(found.kinds),
+        "value": asdict(found.value),
+        "digest": digest,
+    }
+    if as_json:
+        print_json(summary)
+        return
+    for name, value in summary.items():
+        print(f"{name}: {value}")
+
+
+def _command(what: str, records: Records, pools: Sequence[Suite], rest: str) -> str:
     """What rebuilds the file, inputs by their names."""
-    parts = ["fugu train coordinator"]
+    parts = [f"fugu train {what}"]
     for option in ("items", "outcomes", "answers"):
         parts += [f"--{option} {path.name}" for path in getattr(records, option)]
     parts += [f"--facts {records.facts.name}"] if records.facts else []
@@ -182,4 +268,4 @@ def _command(records: Records, pools: Sequence[Suite], search: str, seed: int) -
     for option in ("workers", "without", "fit_splits"):
         named = ",".join(getattr(records, option))
         parts += [f"--{option.replace('_', '-')} {named}"] if named else []
-    return " ".join([*parts, f"--search {search} --seed {seed}"])
+    return " ".join([*parts, rest])

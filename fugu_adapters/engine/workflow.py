@@ -11,7 +11,10 @@ from fugu_adapters.engine.backend import Backend
 from fugu_adapters.engine.execute import answer
 from fugu_adapters.engine.run import Run
 from fugu_adapters.engine.worker import Caller
-from fugu_adapters.errors import PlanError
+from fugu_adapters.errors import FuguError, LimitExceeded, PlanError
+from fugu_adapters.messages import routing_text
+from fugu_adapters.policies.answers import read_answers
+from fugu_adapters.policies.coordinator import Coordinator, Standing
 from fugu_adapters.pool import Pool
 from fugu_adapters.types import Candidate, Delta, Event, Reply, StepTrace
 from fugu_adapters.workflow.aggregate import choose
@@ -100,10 +103,13 @@ async def run_workflow(
     weights: Mapping[str, float],
     caller: Caller,
     backend_of: Callable[[Worker], Backend],
+    voting: Coordinator | None = None,
 ) -> tuple[Worker, Reply]:
     """Carry out a whole workflow.
 
     The first step that fails cancels the others; ``run.steps`` keeps what was finished.
+    Where ``voting`` is given, the steps of a vote are taken one after another until it is decided; a step that
+    fails once there is an answer is then one vote less.
 
     Args:
         run: the run of the caller's request.
@@ -112,15 +118,20 @@ async def run_workflow(
         weights: by worker, what decides ties of votes.
         caller: makes the calls.
         backend_of: gives a worker's backend.
+        voting: weighs the answers of a vote by their workers' ``weights``, and ends it.
 
     Returns:
-        Who wrote the answer, and its reply.
+        Who wrote the answer, and its reply; ``run.stopped`` says why a vote ended.
 
     Raises:
         WorkerError: nobody could answer for a step.
         LimitExceeded: a cap of the run was reached.
     """
     run.steps[:] = planned(workflow)
+    if voting is not None and workflow.aggregate is not None and workflow.aggregate.kind == "vote":
+        return await _in_turn(
+            run, workflow, orders, weights, voting, caller=caller, backend_of=backend_of
+        )
     tasks: list[asyncio.Task[tuple[Worker, Reply]]] = []
 
     async def carry_out(index: int) -> tuple[Worker, Reply]:
@@ -142,6 +153,106 @@ async def run_workflow(
             _failure(task)  # seen, so that asyncio does not complain
     # Steps that wait for one that failed fail with it, and come later in the order.
     return _answer(run, workflow, [task.result() for task in failed[:1] or tasks], weights)
+
+
+async def _in_turn(
+    run: Run,
+    workflow: Workflow,
+    orders: Sequence[Sequence[Worker]],
+    weights: Mapping[str, float],
+    voting: Coordinator,
+    *,
+    caller: Caller,
+    backend_of: Callable[[Worker], Backend],
+) -> tuple[Worker, Reply]:
+    """A vote whose steps are taken one after another until it is decided."""
+    given: dict[int, tuple[Worker, Reply]] = {}
+    asked: set[str] = set()
+    for index, step in enumerate(workflow.steps):
+        if any(seen not in given for seen in step.access):
+            continue  # what it was to work on is missing
+        outputs = {seen: given[seen][1].text for seen in step.access}
+        # A worker that stands in for another gives no second vote.
+        fresh = [worker for worker in orders[index] if worker.name not in asked] or orders[index]
+        try:
+            given[index] = await run_step(
+                run, workflow, index, outputs, fresh, caller=caller, backend_of=backend_of
+            )
+        except FuguError as error:
+            if not any(n in given for n in workflow.answering):
+                raise
+            if isinstance(error, LimitExceeded):
+                run.stopped = f"the limit of {error.kind} is reached"
+                break
+            continue
+        if index in workflow.answering:
+            asked.add(given[index][0].name)
+            if _is_decided(run, workflow, given, orders, weights, voting):
+                break
+    answers = {n: given[n] for n in workflow.answering if n in given}
+    worker, reply = answers[_leading(run, answers, weights, voting)]
+    if run.stream and reply.text:
+        run.deliver(worker.name, Delta(text=reply.text))
+    return worker, reply
+
+
+def _is_decided(
+    run: Run,
+    workflow: Workflow,
+    given: Mapping[int, tuple[Worker, Reply]],
+    orders: Sequence[Sequence[Worker]],
+    weights: Mapping[str, float],
+    voting: Coordinator,
+) -> bool:
+    """Whether the answers that are missing can change nothing, or hardly."""
+    answers = {n: given[n] for n in workflow.answering if n in given}
+    names = [worker.name for worker, _ in answers.values()]
+    left = [n for n in workflow.answering if n > max(given)]
+    if not left:
+        backers = len(names)
+        run.stopped = f"all {backers} answers are there"
+        return True
+    comparable, standing = _stands(run, answers, [orders[n][0].name for n in left], weights, voting)
+    if not comparable:
+        run.stopped = "answers of this kind are not compared"
+    elif standing.ask is None:
+        run.stopped = f"{len(left)} more would not change the answer of {names[standing.lead or 0]}"
+    return run.stopped is not None
+
+
+def _leading(
+    run: Run,
+    answers: Mapping[int, tuple[Worker, Reply]],
+    weights: Mapping[str, float],
+    voting: Coordinator,
+) -> int:
+    comparable, standing = _stands(run, answers, [], weights, voting)
+    places = list(answers)
+    if comparable:
+        return places[standing.lead or 0]
+    return max(places, key=lambda n: weights.get(answers[n][0].name, 0.0))
+
+
+def _stands(
+    run: Run,
+    answers: Mapping[int, tuple[Worker, Reply]],
+    left: Sequence[str],
+    weights: Mapping[str, float],
+    voting: Coordinator,
+) -> tuple[bool, Standing]:
+    """Whether answers can be compared, and which leads; columns are those given, then those left."""
+    texts = [reply.text if reply.finish_reason == "stop" else "" for _, reply in answers.values()]
+    read = read_answers(
+        routing_text(run.request), texts, wants_json=run.request.response_format is not None
+    )
+    names = [*(worker.name for worker, _ in answers.values()), *left]
+    standing = voting.decide(
+        [weights.get(name, 0.0) for name in names],
+        [0.0] * len(names),
+        dict(enumerate(read.keys)),
+        [n >= len(answers) for n in range(len(names))],
+    )
+    return read.comparable, standing
 
 
 def _failure(task: asyncio.Task[tuple[Worker, Reply]]) -> BaseException | None:

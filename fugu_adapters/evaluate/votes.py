@@ -61,6 +61,7 @@ class Recorded:
         scores: 0 to 1, ``[n, A]``.
         cost: dollars, all known or estimated, ``[n, A]``.
         forecast: the score that the selector expects, 0 to 1, ``[n, A]``.
+        tokens: of the replies, NaN where unknown, ``[n, A]``; ``None`` where none are.
     """
 
     workers: tuple[str, ...]
@@ -68,6 +69,7 @@ class Recorded:
     scores: Floats
     cost: Floats
     forecast: Floats
+    tokens: Floats | None = None
 
     def __post_init__(self) -> None:
         size = (len(self.answer), len(self.workers))
@@ -84,7 +86,8 @@ class Recorded:
     def take(self, rows: Ints) -> Recorded:
         """Only these items."""
         names = ("answer", "scores", "cost", "forecast")
-        return replace(self, **{name: getattr(self, name)[rows] for name in names})
+        tokens = None if self.tokens is None else self.tokens[rows]
+        return replace(self, tokens=tokens, **{name: getattr(self, name)[rows] for name in names})
 
     def same(self) -> NDArray[np.bool_]:
         """Whose answers are equal, ``[n, A, A]``; an answer that is none equals nothing, itself included."""

@@ -129,6 +129,7 @@ def _suite(data: Dataset, vectors: Vectors, name: str, records: Records) -> Suit
         scores=data.matrix(rows, workers),
         cost=cost,
         forecast=_forecasts(data, vectors, rows, fitted_on, workers, records.encoder),
+        tokens=data.matrix(rows, workers, "output_tokens"),
     )
     fit, test = np.flatnonzero(fitted_on), np.flatnonzero(~fitted_on)
     return Suite(

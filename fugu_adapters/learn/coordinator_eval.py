@@ -40,7 +40,7 @@ from fugu_adapters.types import Effort
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["SuiteReport", "compare_suites", "notes_of", "plain", "suite_table"]
+__all__ = ["SuiteReport", "compare_suites", "figures", "notes_of", "plain", "suite_table"]
 
 Floats = NDArray[np.float64]
 
@@ -137,7 +137,7 @@ def _compare(
         suite=suite.name,
         workers=fit.workers,
         items=(len(fit), len(test)),
-        methods=_figures({name: [run(test) for run in each] for name, each in methods.items()}, test),
+        methods=figures({name: [run(test) for run in each] for name, each in methods.items()}, test, "trinity"),
         acceptance={name: _acceptance(each, fit, test, single) for name, each in runs.items()},
         half_pools=_half_pools(ours, fit, test),
         notes={
@@ -185,9 +185,16 @@ def _ablations(ours: Sequence[Fitted], fit: Recorded) -> dict[str, list[Method]]
     }
 
 
-def _figures(
-    played: Mapping[str, Sequence[Played]], test: Recorded
-) -> dict[str, Mapping[str, Any]]:
+def figures(
+    played: Mapping[str, Sequence[Played]], test: Recorded, ours: str
+) -> dict[str, dict[str, Any]]:
+    """Of each method: accuracy, calls, dollars, and paired differences to the best single worker and to ours.
+
+    Args:
+        played: the runs of each method, ``best_single`` among them.
+        test: the items.
+        ours: the method that all are compared with.
+    """
     score = {
         name: np.mean([run.score(test) for run in each], axis=0) for name, each in played.items()
     }
@@ -198,7 +205,7 @@ def _figures(
             "mean_calls": float(np.mean([run.calls.mean() for run in each])),
             "cost_usd_per_1k": 1e3 * float(np.mean([run.cost.mean() for run in each])),
             "vs_best_single": _gap(score[name], score["best_single"]),
-            "trinity_ahead": _gap(score["trinity"], score[name]),
+            f"{ours}_ahead": _gap(score[ours], score[name]),
             "runs": [float(run.score(test).mean()) for run in each],
         }
         for name, each in played.items()
@@ -273,17 +280,18 @@ def plain(reports: Sequence[SuiteReport]) -> dict[str, Any]:
     }
 
 
-def suite_table(report: SuiteReport) -> Table:
+def suite_table(
+    suite: str, items: tuple[int, int], methods: Mapping[str, Mapping[str, Any]]
+) -> Table:
     """One row a method, best first."""
     from rich.table import Table
 
-    fit, test = report.items
     table = Table(
-        title=f"{report.suite}: {fit} items to fit, {test} to report", title_justify="left"
+        title=f"{suite}: {items[0]} items to fit, {items[1]} to report", title_justify="left"
     )
     for name in ("method", "accuracy", "calls", "$ per 1k", "vs best single"):
         table.add_column(name, justify="left" if name == "method" else "right", no_wrap=True)
-    for name, each in sorted(report.methods.items(), key=lambda pair: -pair[1]["accuracy"]):
+    for name, each in sorted(methods.items(), key=lambda pair: -pair[1]["accuracy"]):
         low, high = each["vs_best_single"]["ci"]
         table.add_row(
             name,

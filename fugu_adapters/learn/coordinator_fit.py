@@ -21,6 +21,7 @@ from fugu_adapters.learn.evolve import (
     random_search,
     reinforce,
 )
+from fugu_adapters.learn.logistic import fit_logistic
 from fugu_adapters.learn.replay import Price, Replay, play
 from fugu_adapters.policies.coordinator import Coordinator, Trust
 from fugu_adapters.types import Effort
@@ -43,7 +44,6 @@ Flags = NDArray[np.bool_]
 _LOW = np.array([-0.5, 0.0, 0.5])
 _HIGH = np.array([2.5, 0.3, 8.0])
 """Of lift, the square root of thrift, and enough."""
-_NEWTON, _RIDGE = 30, 1.0
 _FOLDS = 5
 
 SEARCHES = ("evolved", "random_search", "reinforce", "supervised")
@@ -285,7 +285,7 @@ def _supervised(replays: Sequence[Replay], cap: int) -> Floats:
     odds = [plain.odds(replay.items.forecast) for replay in replays]
     right = np.concatenate([replay.items.scores.ravel() for replay in replays])
     flat = np.concatenate([each.ravel() for each in odds])
-    lift = _logistic(np.ones((len(flat), 1)), right, offset=flat)[0]
+    lift = fit_logistic(np.ones((len(flat), 1)), right, offset=flat)[0]
     leads, gains = [], []
     for replay, each in zip(replays, odds, strict=True):
         first, second = (
@@ -316,23 +316,5 @@ def _trust(coordinator: Coordinator, replays: Sequence[Replay]) -> Trust:
         weights.append(np.full(len(replay), 1.0 / len(replay)))
     weight = np.concatenate(weights)
     weight *= len(weight) / weight.sum()
-    bias, lead, forecast = _logistic(np.concatenate(xs), np.concatenate(ys), weight=weight)
+    bias, lead, forecast = fit_logistic(np.concatenate(xs), np.concatenate(ys), weight=weight)
     return Trust(bias=bias, lead=lead, forecast=forecast)
-
-
-def _logistic(
-    x: Floats, y: Floats, *, weight: Floats | None = None, offset: Floats | None = None
-) -> list[float]:
-    """Coefficients of a logistic regression with a small ridge, by Newton's method."""
-    weight = np.ones(len(y)) if weight is None else weight
-    shift = np.zeros(len(y)) if offset is None else offset
-    theta = np.zeros(x.shape[1])
-    for _ in range(_NEWTON):
-        p = 0.5 * (1.0 + np.tanh(0.5 * (x @ theta + shift)))
-        slope = x.T @ (weight * (p - y)) + _RIDGE * theta
-        curve = (x * (weight * np.maximum(p * (1 - p), 1e-4))[:, None]).T @ x
-        step = np.linalg.solve(curve + _RIDGE * np.eye(len(theta)), slope)
-        theta = theta - step
-        if np.abs(step).max() < 1e-8:
-            break
-    return [float(each) for each in theta]

@@ -359,6 +359,7 @@ class ClusterSelector:
             interval=_interval(p, sd),
             cost_usd=None if math.isnan(cost) else cost,
             latency_s=None if math.isnan(seconds) else round(seconds, 3),
+            output_tokens=_tokens(arm, float(view.tokens[0, column])),
             calibrated=self._is_measured(arm.profile),
         )
 
@@ -467,8 +468,12 @@ def _burden(
 def _cost(arm: Arm, tokens: float) -> float:
     if arm.price is None:
         return math.nan
+    return arm.price.cost(arm.input_tokens, _tokens(arm, tokens))
+
+
+def _tokens(arm: Arm, tokens: float) -> int:
     bound = math.inf if arm.max_output_tokens is None else arm.max_output_tokens
-    return arm.price.cost(arm.input_tokens, math.ceil(min(tokens, bound)))
+    return math.ceil(min(tokens, bound))
 
 
 def _interval(p: float, sd: float) -> tuple[float, float]:

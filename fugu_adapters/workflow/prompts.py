@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from fugu_adapters.policies.subtasks import ANSWER
 from fugu_adapters.types import Message, Request
 from fugu_adapters.workflow.plan import Workflow
 
@@ -40,6 +41,9 @@ def step_request(
 ) -> Request:
     """The request that the worker of a step is sent.
 
+    A step that sees nothing and is only to answer is sent the caller's request as it is: that costs no
+    further tokens, and the reply is what the worker is known by.
+
     Args:
         request: the caller's.
         workflow: the plan.
@@ -47,6 +51,9 @@ def step_request(
         outputs: what earlier steps wrote; those that the step may not see are not looked at.
     """
     step = workflow.steps[index]
+    if step.subtask == ANSWER and not step.access:
+        seed = None if request.seed is None else request.seed + index
+        return replace(request, seed=seed)
     parts = [
         f"{_RULE}\nThe request above is worked on in {len(workflow.steps)} step"
         f"{'s' if len(workflow.steps) > 1 else ''}. This is step {index + 1}. Do only what this step asks."
