@@ -223,7 +223,6 @@ class PoolConfig(_Strict):
         exclude: workers to leave out, by name, ``provider:NAME`` or tag.
         selector: folder of a selector trained on the user's own outcomes; the shipped one otherwise.
         coordinator: file of a coordinator trained on the user's own recorded answers; the shipped one otherwise.
-        conductor: folder of a conductor trained on the user's own recorded answers; the shipped one otherwise.
         run_programs: whether programs that workers write may be run, in a child process without files or
             network, so that `fugu-trinity` can compare them.
     """
@@ -231,7 +230,6 @@ class PoolConfig(_Strict):
     exclude: tuple[str, ...] = ()
     selector: Path | None = None
     coordinator: Path | None = None
-    conductor: Path | None = None
     run_programs: bool = False
 
 
@@ -257,6 +255,25 @@ class RoutingConfig(_Strict):
     description_encoder: Literal["static-1", "use-m3"] | None = None
 
 
+class ConductorConfig(_Strict):
+    """The ``[conductor]`` table: how ``fugu-ultra`` comes to its workflows.
+
+    Attributes:
+        weights: folder of a conductor trained on the user's own recorded answers; the shipped one otherwise.
+        worker: a worker that writes the workflows in natural language, in place of the learned policy.
+        samples: workflows that it writes for a request; the one that is worth most is carried out.
+        rounds: workflows after one another at most; a later one sees the answer of the one before.
+        replan: whether each answer is looked at before the next is asked for, and what would change nothing
+            is left out; ``false`` asks all at once, which is faster and dearer.
+    """
+
+    weights: Path | None = None
+    worker: str | None = None
+    samples: Annotated[int, Field(ge=1, le=8)] = 1
+    rounds: Annotated[int, Field(ge=1, le=3)] = 1
+    replan: bool = True
+
+
 class StoreConfig(_Strict):
     """The ``[store]`` table.
 
@@ -275,6 +292,7 @@ class Config(_Strict):
     pool: PoolConfig = PoolConfig()
     store: StoreConfig = StoreConfig()
     routing: RoutingConfig = RoutingConfig()
+    conductor: ConductorConfig = ConductorConfig()
     worker: tuple[Worker, ...] = ()
 
     @model_validator(mode="after")
@@ -332,16 +350,20 @@ def _resolve(config: Config, folder: Path) -> Config:
         w if w.path is None else w.model_copy(update={"path": folder / w.path.expanduser()})
         for w in config.worker
     )
-    own = {name: getattr(config.pool, name) for name in ("selector", "coordinator", "conductor")}
+    own = {name: getattr(config.pool, name) for name in ("selector", "coordinator")}
     named = {name: folder / path.expanduser() for name, path in own.items() if path is not None}
-    pool = config.pool.model_copy(update=named)
-    return config.model_copy(update={"worker": workers, "pool": pool})
+    pool, conductor = config.pool.model_copy(update=named), config.conductor
+    if conductor.weights is not None:
+        weights = folder / conductor.weights.expanduser()
+        conductor = conductor.model_copy(update={"weights": weights})
+    return config.model_copy(update={"worker": workers, "pool": pool, "conductor": conductor})
 
 
 _TABLES: dict[str, type[BaseModel]] = {
     "pool": PoolConfig,
     "store": StoreConfig,
     "routing": RoutingConfig,
+    "conductor": ConductorConfig,
     "worker": Worker,
     "price": Price,
 }

@@ -20,6 +20,7 @@ from fugu_adapters.engine.results import as_planned, partial_result, result_of
 from fugu_adapters.engine.retry import RetryPolicy
 from fugu_adapters.engine.run import Run
 from fugu_adapters.engine.turns import run_turns
+from fugu_adapters.engine.ultra import run_written
 from fugu_adapters.engine.worker import Caller
 from fugu_adapters.engine.workflow import planned, run_step, run_workflow, step_order
 from fugu_adapters.errors import ConfigError, FuguError, InputError, LimitExceeded, WorkerError
@@ -42,7 +43,7 @@ from fugu_adapters.types import (
 )
 from fugu_adapters.workers import build_backend, why_not_ready
 from fugu_adapters.workflow import Workflow
-from fugu_adapters.workflow.compose import VOTING, Plan, make_plan
+from fugu_adapters.workflow.compose import VOTING, Plan, make_plan, scene_of
 from fugu_adapters.workflow.prompts import request_of
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ class Fugu:
     def _plan(self, request: Request, options: RunOptions, decision: Decision) -> Plan:
         limits, effort = options.get("limits", self.limits), options.get("effort", self.effort)
         return make_plan(
-            load_conductor(self.pool.conductor),
+            load_conductor(self.pool.conductor.weights),
             load_coordinators(self.pool.coordinator)[effort],
             decision,
             request,
@@ -218,6 +219,8 @@ class Fugu:
         one = [[self.pool[name] for name in able]]
         if decision.model not in ("fugu-ultra", "fugu-auto"):
             return _Prepared(decision, one, decision.model)
+        if decision.model == "fugu-ultra" and self._is_written(request, decision):
+            return _Prepared(decision, one, "written")
         plan = self._plan(request, options, decision)
         reason = f"{decision.reason} {plan.reason[:1].upper()}{plan.reason[1:]}."
         decision = replace(decision, reason=reason, policy=f"{plan.model}, then {decision.policy}")
@@ -234,6 +237,11 @@ class Fugu:
             for index in range(len(steps))
         ]
         return _Prepared(decision, orders, plan.model, plan.workflow)
+
+    def _is_written(self, request: Request, decision: Decision) -> bool:
+        """Whether a chat model is asked for the workflow; the calls of tools belong to one worker."""
+        tools = bool(request.tools) or decision.continuity == "tool-turn"
+        return self.pool.conductor.worker is not None and not tools
 
     def _prepare_workflow(
         self,
@@ -412,7 +420,9 @@ class Fugu:
         run = self._new_run(request, options, emit=emit, stream=stream)
         emit(Event(kind="decision", run_id=run.run_id, worker=decision.worker, decision=decision))
         try:
-            worker, reply = await self._carry_out(run, prepared, replan=options.get("replan", True))
+            worker, reply = await self._carry_out(
+                run, prepared, replan=options.get("replan", self.pool.conductor.replan)
+            )
         except BaseException as error:
             partial = partial_result(run, decision)
             if isinstance(error, LimitExceeded | WorkerError) and partial.text:
@@ -443,7 +453,24 @@ class Fugu:
         self, run: Run, prepared: _Prepared, *, replan: bool
     ) -> tuple[Worker, Reply]:
         calls: _Calls = {"caller": self._caller, "backend_of": self._backend}
-        decision, workflow = prepared.decision, prepared.workflow
+        decision, workflow, settings = prepared.decision, prepared.workflow, self.pool.conductor
+        if prepared.model == "written":
+            scene = scene_of(
+                load_conductor(settings.weights),
+                decision,
+                run.request,
+                effort=run.effort,
+                limits=run.limits,
+            )
+            return await run_written(
+                run,
+                decision,
+                pool=self.pool,
+                settings=settings,
+                worth=scene.worth_of,
+                voting=VOTING if replan else None,
+                **calls,
+            )
         if workflow is not None:
             ours = prepared.model == "fugu-ultra"
             return await run_workflow(

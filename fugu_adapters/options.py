@@ -38,8 +38,8 @@ class RunOptions(TypedDict, total=False):
         seed: sampling seed, where the worker has one.
         about: the task in the user's own words, where messages wrap it in others; it is routed by, not sent.
         workflow: a plan to carry out in place of asking one worker. Its steps share the limits.
-        replan: whether ``fugu-ultra`` looks at each answer before it asks for the next, and leaves out what would
-            change nothing; ``False`` asks all at once, which is faster and dearer. Default: true.
+        replan: whether ``fugu-ultra`` looks at each answer before it asks for the next; in place of what the
+            pool's ``[conductor]`` says.
     """
 
     model: str

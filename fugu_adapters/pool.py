@@ -11,6 +11,7 @@ from typing import Any
 
 from fugu_adapters.catalogue import complete
 from fugu_adapters.config import (
+    ConductorConfig,
     Config,
     RoutingConfig,
     StoreConfig,
@@ -42,11 +43,11 @@ class Pool:
         exclude: labels of workers that are never asked: a name, ``provider:NAME``, ``tag:NAME`` or a tag.
         selector: folder of a selector trained on the user's own outcomes.
         coordinator: file of a coordinator trained on the user's own recorded answers.
-        conductor: folder of a conductor trained on the user's own recorded answers.
         run_programs: whether programs that workers write may be run, in a child process without files or
             network, so that `fugu-trinity` can compare them.
         store: where runs are recorded.
         routing: how the turns of a conversation hang together.
+        conductor: how ``fugu-ultra`` comes to its workflows.
 
     Raises:
         ConfigError: where there is no worker, a name is used twice, or ``exclude`` names nothing known
@@ -71,10 +72,10 @@ class Pool:
         exclude: Iterable[str] = (),
         selector: Path | None = None,
         coordinator: Path | None = None,
-        conductor: Path | None = None,
         run_programs: bool = False,
         store: StoreConfig | None = None,
         routing: RoutingConfig | None = None,
+        conductor: ConductorConfig | None = None,
     ) -> None:
         names = [worker.name for worker in workers]
         if not names:
@@ -88,7 +89,10 @@ class Pool:
         self._workers = {worker.name: complete(worker) for worker in workers}
         self._selector = selector
         self._coordinator = coordinator
-        self._conductor = conductor
+        self._conductor = conductor or ConductorConfig()
+        if self._conductor.worker is not None and self._conductor.worker not in names:
+            near = _nearest(self._conductor.worker, names)
+            raise ConfigError(f"[conductor] worker: no worker {self._conductor.worker!r}; {near}")
         if run_programs and not _runs_programs():
             raise ConfigError("run_programs needs asteval: pip install 'fugu-adapters[embedded]'")
         self._run_programs = run_programs
@@ -148,7 +152,7 @@ class Pool:
             exclude=config.pool.exclude,
             selector=config.pool.selector,
             coordinator=config.pool.coordinator,
-            conductor=config.pool.conductor,
+            conductor=config.conductor,
             run_programs=config.pool.run_programs,
             store=config.store,
             routing=config.routing,
@@ -170,8 +174,8 @@ class Pool:
         return self._coordinator
 
     @property
-    def conductor(self) -> Path | None:
-        """Folder of the user's own conductor; ``None`` for the shipped one."""
+    def conductor(self) -> ConductorConfig:
+        """How ``fugu-ultra`` comes to its workflows."""
         return self._conductor
 
     @property
@@ -223,12 +227,15 @@ class Pool:
         return self._of([change(worker) for worker in self], set(self._excluded.values()))
 
     def _of(self, workers: Sequence[Worker], exclude: Iterable[str]) -> Pool:
+        conductor = self._conductor
+        if conductor.worker not in {worker.name for worker in workers}:
+            conductor = conductor.model_copy(update={"worker": None})
         return Pool(
             workers,
             exclude=exclude,
             selector=self._selector,
             coordinator=self._coordinator,
-            conductor=self._conductor,
+            conductor=conductor,
             run_programs=self._run_programs,
             store=self._store,
             routing=self._routing,

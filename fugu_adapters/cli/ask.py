@@ -129,7 +129,7 @@ async def _stream(fugu: Fugu, messages: list[dict[str, str]], options: RunOption
                     sys.stdout.write(event.delta.text)
                     sys.stdout.flush()
                 case "step_started":
-                    note(f"{(event.step or 0) + 1} {event.worker}: {event.subtask}")
+                    note(f"turn {(event.step or 0) + 1}: {event.worker}: {event.subtask}")
                 case "call_failed" if event.attempt is not None:
                     note(f"{event.worker} failed: {event.attempt.error}")
                 case "result" if event.result is not None:

@@ -64,9 +64,11 @@ def partial_result(run: Run, decision: Decision) -> Result:
 def _stopped(run: Run, decision: Decision) -> Decision:
     if run.stopped is None:
         return decision
-    count = len(run.steps)
+    count = sum(step.answered_by is not None for step in run.steps)
     reason = f"{decision.reason} After {count} turn{'s' if count != 1 else ''}: {run.stopped}."
-    return dataclasses.replace(decision, reason=reason, policy=f"trinity, then {decision.policy}")
+    turns = decision.model == "fugu-trinity"  # the others have said so before the first call
+    policy = f"trinity, then {decision.policy}" if turns else decision.policy
+    return dataclasses.replace(decision, reason=reason, policy=policy)
 
 
 def _trace(run: Run, decision: Decision) -> Trace:

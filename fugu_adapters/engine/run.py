@@ -63,7 +63,7 @@ class Run:
         self.ledger = Ledger(self.limits)
         self.input_tokens = estimate_tokens(self.request)
 
-    def part(self, request: Request, *, step: int, stream: bool) -> Run:
+    def part(self, request: Request, *, step: int | None, stream: bool) -> Run:
         """A step of this run: a request of its own, under the same clock and caps."""
         part = dataclasses.replace(
             self, request=request, step=step, stream=stream, text="", delivered=False

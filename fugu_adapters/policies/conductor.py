@@ -458,7 +458,10 @@ class Value:
         self, sketches: Sequence[Sketch], forecast: Floats, library: Library = LIBRARY
     ) -> Floats:
         """Probability, ``[R]``; ``forecast`` being ``[R, W]``."""
-        odds, voting = self.strengths(sketches, forecast, library)
+        return self.right(*self.strengths(sketches, forecast, library))
+
+    def right(self, odds: Floats, voting: Flags) -> Floats:
+        """Probability, ``[R]``, from the log-odds of the answers that are voted on, ``[R, V]`` each."""
         best = np.where(voting, odds, -np.inf).max(axis=1)
         alone = _sigmoid(self.bias + self.slope * best)
         more = vote_right(odds, voting, alike=self.alike) - _sigmoid(best)

@@ -28,7 +28,17 @@ from fugu_adapters.policies.subtasks import FORMS, LIBRARY, Library
 from fugu_adapters.types import Candidate, Decision, Effort, Limits, Request
 from fugu_adapters.workflow.plan import Aggregate, Step, Workflow
 
-__all__ = ["SELDOM", "VOTING", "Forecast", "Plan", "asks_of", "make_plan", "workflow_of"]
+__all__ = [
+    "SELDOM",
+    "VOTING",
+    "Forecast",
+    "Plan",
+    "Scene",
+    "asks_of",
+    "make_plan",
+    "scene_of",
+    "workflow_of",
+]
 
 Floats = NDArray[np.float64]
 
@@ -104,17 +114,7 @@ def make_plan(
         effort: says what calls and dollars are worth.
         limits: of the run.
     """
-    scene = _Scene(
-        conductor=conductor,
-        decision=decision,
-        able=tuple(each for each in decision.candidates if each.excluded_because is None),
-        question=routing_text(request),
-        input_tokens=estimate_tokens(request),
-        wants_json=request.response_format is not None,
-        effort=effort,
-        most=limits.calls,
-        usd=limits.usd,
-    )
+    scene = scene_of(conductor, decision, request, effort=effort, limits=limits)
     alone = scene.sketch(decision.worker)
     # The calls of tools belong to one worker, and so do their results.
     if request.tools or decision.continuity == "tool-turn":
@@ -142,8 +142,21 @@ def make_plan(
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Scene:
-    """One request to plan for."""
+class Scene:
+    """One request to plan for.
+
+    Attributes:
+        conductor: writes and values plans.
+        decision: the selector's, whose choice is the single call.
+        able: its candidates that may be asked.
+        question: what is asked, as far as the form of its answer goes.
+        input_tokens: of the request.
+        wants_json: whether the caller asked for JSON.
+        effort: bounds the steps, and says what calls and dollars are worth.
+        most: calls that the limits leave.
+        usd: dollars that they leave; ``None`` for no cap.
+        library: kinds of subtasks.
+    """
 
     conductor: Conductor
     decision: Decision
@@ -158,6 +171,7 @@ class _Scene:
 
     @property
     def names(self) -> list[str]:
+        """Of the workers that may be asked, by column."""
         return [each.worker for each in self.able]
 
     def sketch(self, *workers: str) -> Sketch:
@@ -214,6 +228,26 @@ class _Scene:
         calls, dollars = float(asks.sum()) - 1.0, float(spent) / best
         return float(self.value(sketch) - price.call * calls - price.spend * dollars)
 
+    def worth_of(self, workflow: Workflow) -> float:
+        """The same of a workflow that was not composed of known kinds.
+
+        A step that sees others is taken to be as good as the best of them and itself.
+        """
+        forecast, cost = forecasts_of(self.able)
+        p = np.clip(forecast, 0.02, 0.98)
+        own = np.log(p / (1 - p))
+        odds: list[float] = []
+        for step in workflow.steps:
+            mine = float(own[self.names.index(step.worker)]) if step.worker in self.names else 0.0
+            odds.append(max([mine, *(odds[seen] for seen in step.access)]))
+        answers = np.array([[odds[index] for index in workflow.answering]])
+        value = float(self.conductor.value.right(answers, np.ones(answers.shape, dtype=bool))[0])
+        price, best = EFFORTS[self.effort].price, max(float(cost[int(np.argmax(forecast))]), 1e-12)
+        known = [step.worker for step in workflow.steps if step.worker in self.names]
+        spent = sum(float(cost[self.names.index(name)]) for name in known)
+        calls = len(workflow.steps) - 1
+        return value - price.call * calls - price.spend * spent / best
+
     def plan(self, model: str, sketch: Sketch, reason: str) -> Plan:
         """The sketch in words, with its forecast."""
         return Plan(
@@ -249,6 +283,23 @@ class _Scene:
             cost_usd=None if any(one.cost_usd is None for one in who) else dollars,
             seconds=None if any(one.latency_s is None for one in who) else seconds,
         )
+
+
+def scene_of(
+    conductor: Conductor, decision: Decision, request: Request, *, effort: Effort, limits: Limits
+) -> Scene:
+    """What a request is planned by."""
+    return Scene(
+        conductor=conductor,
+        decision=decision,
+        able=tuple(each for each in decision.candidates if each.excluded_because is None),
+        question=routing_text(request),
+        input_tokens=estimate_tokens(request),
+        wants_json=request.response_format is not None,
+        effort=effort,
+        most=limits.calls,
+        usd=limits.usd,
+    )
 
 
 def forecasts_of(able: Sequence[Candidate]) -> tuple[Floats, Floats]:

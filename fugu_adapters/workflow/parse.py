@@ -14,7 +14,7 @@ from typing import Any, Literal
 from fugu_adapters.errors import PlanError
 from fugu_adapters.workflow.plan import MAX_STEPS, Workflow
 
-__all__ = ["MAX_PLAN_CHARS", "parse_workflow"]
+__all__ = ["MAX_PLAN_CHARS", "accepts", "parse_workflow"]
 
 MAX_PLAN_CHARS = 65_536
 """The longest text that is read."""
@@ -100,6 +100,14 @@ def parse_workflow(
             ]
         }
     )
+
+
+def accepts(text: str) -> bool:
+    """Whether a reply holds three empty lists: the answer that is there is taken, and no workflow is written."""
+    try:
+        return len(text) <= MAX_PLAN_CHARS and not any(_last_plan(text))
+    except PlanError:
+        return False
 
 
 def _worker(model: Any, workers: Sequence[str], ids: Literal["numbers", "names"], path: str) -> str:
