@@ -7,7 +7,7 @@ import logging
 import random
 import uuid
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, TypedDict, Unpack
@@ -16,18 +16,27 @@ from fugu_adapters.config import Worker
 from fugu_adapters.engine.backend import Backend
 from fugu_adapters.engine.execute import answer
 from fugu_adapters.engine.health import Health
-from fugu_adapters.engine.results import as_planned, partial_result, result_of
+from fugu_adapters.engine.results import partial_result, result_of
 from fugu_adapters.engine.retry import RetryPolicy
 from fugu_adapters.engine.run import Run
 from fugu_adapters.engine.turns import run_turns
 from fugu_adapters.engine.ultra import run_written
 from fugu_adapters.engine.worker import Caller
-from fugu_adapters.engine.workflow import planned, run_step, run_workflow, step_order
-from fugu_adapters.errors import ConfigError, FuguError, InputError, LimitExceeded, WorkerError
+from fugu_adapters.engine.workflow import (
+    planned,
+    run_step,
+    run_with_tools,
+    run_workflow,
+)
+from fugu_adapters.errors import (
+    FuguError,
+    InputError,
+    LimitExceeded,
+    WorkerError,
+)
 from fugu_adapters.options import RunOptions, read_request
+from fugu_adapters.planning import MODELS, Planner, Prepared
 from fugu_adapters.policies.conductor_weights import load_conductor
-from fugu_adapters.policies.coordinator import load_coordinators
-from fugu_adapters.policies.routing import Router
 from fugu_adapters.pool import Pool
 from fugu_adapters.store import RunRecord, RunStatus, Store
 from fugu_adapters.sync import SyncDoor
@@ -41,10 +50,8 @@ from fugu_adapters.types import (
     Request,
     Result,
 )
-from fugu_adapters.workers import build_backend, why_not_ready
-from fugu_adapters.workflow import Workflow
-from fugu_adapters.workflow.compose import VOTING, Plan, make_plan, scene_of
-from fugu_adapters.workflow.prompts import request_of
+from fugu_adapters.workers import build_backend
+from fugu_adapters.workflow.compose import VOTING, Plan, scene_of
 
 if TYPE_CHECKING:
     from fugu_adapters.engine.events import EventSink
@@ -52,31 +59,9 @@ if TYPE_CHECKING:
 
 __all__ = ["MODELS", "Fugu", "RunOptions"]
 
-MODELS = ("fugu", "fugu-trinity", "fugu-ultra", "fugu-auto")
-"""Policies that can be asked for by name."""
-
-EFFORTS = ("low", "medium", "high", "xhigh")
-
 _PROGRAM_S = 2.0  # for a program that is run to compare it
 
 _logger = logging.getLogger("fugu_adapters")
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """What was decided before the first call.
-
-    Attributes:
-        decision: the selector's, with the plan's reason.
-        orders: who may be asked, best first: for each step, where there is a workflow.
-        model: the policy that carries it out.
-        workflow: the caller's, or the conductor's.
-    """
-
-    decision: Decision
-    orders: list[list[Worker]]
-    model: str
-    workflow: Workflow | None = None
 
 
 class _Calls(TypedDict):
@@ -116,7 +101,9 @@ class Fugu:
         self.limits = limits or Limits()
         self.effort: Effort = effort
         self._store = (Store.from_config(self.pool.store) if store is None else store) or None
-        self._router = Router(self.pool)
+        self._planner = Planner(
+            self.pool, limits=self.limits, effort=effort, store=self._store, env=env
+        )
         self._caller = Caller(
             health=Health(),
             retry=retry or RetryPolicy(),
@@ -141,41 +128,7 @@ class Fugu:
         request = read_request(messages, options)
         if options.get("workflow") is not None:
             raise InputError("workflow: it names its workers itself; use run, arun or astream")
-        return self._decide(request, options)
-
-    def _decide(
-        self,
-        request: Request,
-        options: RunOptions,
-        unready: Mapping[str, str] | None = None,
-        *,
-        remember: bool = True,
-    ) -> Decision:
-        model = options.get("model", "fugu")
-        if model not in MODELS:
-            raise InputError(f"model: expected one of {', '.join(MODELS)}, got {model!r}")
-        effort = options.get("effort", self.effort)
-        if effort not in EFFORTS:
-            raise InputError(f"effort: expected one of {', '.join(EFFORTS)}, got {effort!r}")
-        quality, max_cost = options.get("quality"), options.get("max_cost")
-        session = options.get("session")
-        if not isinstance(session, str | None):
-            raise InputError(f"session: expected text, got {type(session).__name__}")
-        if quality is not None and not (isinstance(quality, int | float) and 0 < quality <= 1):
-            raise InputError(f"quality: expected a number above 0, to 1, got {quality!r}")
-        if max_cost is not None and not (isinstance(max_cost, int | float) and max_cost >= 0):
-            raise InputError(f"max_cost: expected dollars, 0 or more, got {max_cost!r}")
-        return self._router.decide(
-            request,
-            model=model,
-            effort=effort,
-            exclude=options.get("exclude", ()),
-            unready=unready,
-            session=session,
-            quality=quality,
-            max_cost=max_cost,
-            remember=remember,
-        )
+        return self._planner.decide(request, options)
 
     def plan(self, messages: str | Sequence[Message], **options: Unpack[RunOptions]) -> Plan:
         """What a request would be answered by, and what that is expected to cost. No call is made.
@@ -192,87 +145,9 @@ class Fugu:
         if options.get("workflow") is not None:
             raise InputError("workflow: it is a plan already; Workflow.draw() shows it")
         chosen: RunOptions = {"model": "fugu-ultra", **options}
-        return self._plan(request, chosen, self._decide(request, chosen, remember=False))
-
-    def _plan(self, request: Request, options: RunOptions, decision: Decision) -> Plan:
-        limits, effort = options.get("limits", self.limits), options.get("effort", self.effort)
-        return make_plan(
-            load_conductor(self.pool.conductor.weights),
-            load_coordinators(self.pool.coordinator)[effort],
-            decision,
-            request,
-            effort=effort,
-            limits=limits,
+        return self._planner.plan(
+            request, chosen, self._planner.decide(request, chosen, remember=False)
         )
-
-    def _prepare(self, request: Request, options: RunOptions) -> _Prepared:
-        """The decision, and who may be asked, best first: for each step, where there is a workflow.
-
-        A workflow that the caller gives is no turn of a conversation, so the same one has the same order
-        every time.
-        """
-        unready, workflow = self._unready(), options.get("workflow")
-        if workflow is not None:
-            return self._prepare_workflow(request, options, workflow, unready)
-        decision = self._decide(request, options, unready)
-        able = [c.worker for c in decision.candidates if c.excluded_because is None]
-        one = [[self.pool[name] for name in able]]
-        if decision.model not in ("fugu-ultra", "fugu-auto"):
-            return _Prepared(decision, one, decision.model)
-        if decision.model == "fugu-ultra" and self._is_written(request, decision):
-            return _Prepared(decision, one, "written")
-        plan = self._plan(request, options, decision)
-        reason = f"{decision.reason} {plan.reason[:1].upper()}{plan.reason[1:]}."
-        decision = replace(decision, reason=reason, policy=f"{plan.model}, then {decision.policy}")
-        steps = plan.workflow.steps
-        if plan.model != "fugu-ultra":
-            return _Prepared(decision, one, plan.model)
-        if len(steps) == 1:
-            first = steps[0].worker
-            order = [first, *(name for name in able if name != first)]
-            decision = replace(decision, worker=first)
-            return _Prepared(decision, [[self.pool[name] for name in order]], "fugu")
-        orders = [
-            step_order(plan.workflow, index, decision.candidates, self.pool)
-            for index in range(len(steps))
-        ]
-        return _Prepared(decision, orders, plan.model, plan.workflow)
-
-    def _is_written(self, request: Request, decision: Decision) -> bool:
-        """Whether a chat model is asked for the workflow; the calls of tools belong to one worker."""
-        tools = bool(request.tools) or decision.continuity == "tool-turn"
-        return self.pool.conductor.worker is not None and not tools
-
-    def _prepare_workflow(
-        self,
-        request: Request,
-        options: RunOptions,
-        workflow: Workflow,
-        unready: Mapping[str, str],
-    ) -> _Prepared:
-        # Only steps that write the answer need what its form needs.
-        decided: dict[bool, Decision] = {}
-        orders = []
-        for index in range(len(workflow.steps)):
-            answers = index in workflow.answering
-            if answers not in decided:
-                asked = request_of(request, workflow, index)
-                decided[answers] = self._decide(asked, options, unready, remember=False)
-            orders.append(step_order(workflow, index, decided[answers].candidates, self.pool))
-        return _Prepared(as_planned(decided[True], workflow), orders, "fugu", workflow)
-
-    def _unready(self) -> dict[str, str]:
-        """Workers that lack a key, weights or a file, each with what is missing.
-
-        Raises:
-            ConfigError: where that is all of them.
-        """
-        lacking = {worker.name: why_not_ready(worker, self._env) for worker in self.pool}
-        unready = {name: reason for name, reason in lacking.items() if reason is not None}
-        if len(unready) == len(self.pool):
-            lines = [f"  {name} {reason}" for name, reason in unready.items()]
-            raise ConfigError("\n".join(["no worker can be asked from here:", *lines]))
-        return unready
 
     # --- answering ----------------------------------------------------------------------------
 
@@ -371,7 +246,9 @@ class Fugu:
         request, workflow = read_request(messages, options), options.get("workflow")
         if workflow is None or index not in range(len(workflow.steps)):
             raise InputError(f"astep: expected a workflow with a step {index}")
-        prepared = await asyncio.to_thread(self._prepare, request, options)
+        if request.tools:
+            raise InputError("astep: a single step cannot wait for tools; leave them out")
+        prepared = await asyncio.to_thread(self._planner.prepare, request, options)
         run = self._new_run(request, options, emit=on_event or self._notify)
         run.steps[:] = planned(workflow)
         worker, reply = await run_step(
@@ -415,7 +292,9 @@ class Fugu:
         if self._store is not None:
             await asyncio.to_thread(self._store.open)  # before money is spent
         # Encoding a long prompt takes tens of milliseconds, which would stall the host's loop.
-        prepared = await asyncio.to_thread(self._prepare, request, options)
+        prepared = await asyncio.to_thread(self._planner.prepare, request, options)
+        if prepared.waiting is not None:  # the conversation that the workflow was begun for
+            request = replace(request, messages=prepared.waiting.messages)
         decision = prepared.decision
         run = self._new_run(request, options, emit=emit, stream=stream)
         emit(Event(kind="decision", run_id=run.run_id, worker=decision.worker, decision=decision))
@@ -431,7 +310,9 @@ class Fugu:
             self._record(partial, run, options, error)
             raise
         if worker.name != decision.worker and options.get("workflow") is None:
-            self._router.answered(request, worker.name, session=options.get("session"))
+            self._planner.router.answered(request, worker.name, session=options.get("session"))
+        if run.waiting is not None:
+            reply = await asyncio.to_thread(self._planner.suspend, run, worker, reply)
         result = result_of(run, decision, worker, reply)
         await asyncio.to_thread(self._record, result, run, options)
         emit(Event(kind="result", run_id=run.run_id, worker=worker.name, result=result))
@@ -450,7 +331,7 @@ class Fugu:
         )
 
     async def _carry_out(
-        self, run: Run, prepared: _Prepared, *, replan: bool
+        self, run: Run, prepared: Prepared, *, replan: bool
     ) -> tuple[Worker, Reply]:
         calls: _Calls = {"caller": self._caller, "backend_of": self._backend}
         decision, workflow, settings = prepared.decision, prepared.workflow, self.pool.conductor
@@ -469,6 +350,15 @@ class Fugu:
                 settings=settings,
                 worth=scene.worth_of,
                 voting=VOTING if replan else None,
+                **calls,
+            )
+        if workflow is not None and (run.request.tools or prepared.waiting):
+            return await run_with_tools(
+                run,
+                workflow,
+                prepared.orders,
+                weights={c.worker: c.p_success or 0.0 for c in decision.candidates},
+                waiting=prepared.waiting,
                 **calls,
             )
         if workflow is not None:

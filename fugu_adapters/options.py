@@ -102,5 +102,3 @@ def _check_workflow(options: RunOptions) -> None:
         )
     if options.get("model", "fugu") != "fugu":
         raise InputError("workflow: it is carried out as it is; leave model out")
-    if options.get("tools"):
-        raise InputError("workflow: its steps cannot call the request's tools yet; leave tools out")

@@ -12,6 +12,7 @@ from fugu_adapters.engine.events import EventSink
 from fugu_adapters.engine.limits import OUTPUT_TOKENS, Ledger
 from fugu_adapters.messages import estimate_tokens
 from fugu_adapters.types import Attempt, Delta, Effort, Event, Limits, Request, StepTrace, Usage
+from fugu_adapters.workflow.suspension import Waiting
 
 __all__ = ["Clock", "Run"]
 
@@ -36,6 +37,7 @@ class Run:
         steps: the steps of its workflow, or its turns.
         answers: indices of steps that may stand for the answer, the best last; ``None`` for all.
         stopped: why no further turn was taken.
+        waiting: the workflow, where a step of it waits for the host's tools.
         text: what was already delivered of the answer under way.
     """
 
@@ -52,6 +54,7 @@ class Run:
     steps: list[StepTrace] = field(default_factory=list)
     answers: list[int] | None = None
     stopped: str | None = None
+    waiting: Waiting | None = None
     text: str = ""
     delivered: bool = False
     started: float = field(init=False)

@@ -11,7 +11,7 @@ from fugu_adapters.engine.backend import Backend
 from fugu_adapters.engine.execute import answer
 from fugu_adapters.engine.run import Run
 from fugu_adapters.engine.worker import Caller
-from fugu_adapters.engine.workflow import tell_step
+from fugu_adapters.engine.workflow import deliver, tell_step
 from fugu_adapters.errors import FuguError, LimitExceeded
 from fugu_adapters.messages import routing_text
 from fugu_adapters.policies.answers import kind_of, without_thoughts
@@ -27,7 +27,7 @@ from fugu_adapters.policies.trinity import (
     next_turn,
 )
 from fugu_adapters.pool import Pool
-from fugu_adapters.types import Decision, Delta, Reply, StepTrace
+from fugu_adapters.types import Decision, Reply, StepTrace
 from fugu_adapters.workflow.roles import turn_request
 
 __all__ = ["RunProgram", "run_turns"]
@@ -149,7 +149,7 @@ async def run_turns(
         both = zip(table.scene.taken, table.given, strict=True)
         chosen = [given for turn, given in both if given and turn.role == "worker"][-1]
     if run.stream and not run.delivered:
-        _deliver(run, *chosen)
+        deliver(run, *chosen)
     return chosen
 
 
@@ -250,14 +250,3 @@ def _ended_by(table: _Table, error: FuguError) -> Done | None:
         return None
     why: Why = "money" if error.kind == "budget" else "turns"
     return Done(answer=table.best(), why=why, reason=f"the limit of {what} is reached")
-
-
-def _deliver(run: Run, worker: Worker, reply: Reply) -> None:
-    """Pass an answer on whose author was not known to be the last one."""
-    if reply.text:
-        run.deliver(worker.name, Delta(text=reply.text))
-    for index, call in enumerate(reply.tool_calls):
-        piece = Delta(
-            tool_index=index, tool_id=call.id, tool_name=call.name, arguments=call.arguments
-        )
-        run.deliver(worker.name, piece)

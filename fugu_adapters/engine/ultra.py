@@ -11,7 +11,7 @@ from fugu_adapters.engine.backend import Backend
 from fugu_adapters.engine.execute import answer
 from fugu_adapters.engine.run import Run
 from fugu_adapters.engine.worker import Caller
-from fugu_adapters.engine.workflow import run_workflow, step_order
+from fugu_adapters.engine.workflow import run_with_tools, run_workflow, step_order
 from fugu_adapters.errors import LimitExceeded, PlanError, WorkerError
 from fugu_adapters.policies.coordinator import Coordinator
 from fugu_adapters.policies.subtasks import ANSWER
@@ -87,6 +87,12 @@ async def run_written(
             if given is not None and written.workflow is None:
                 break
             workflow = written.workflow or alone
+            if asked.tools:  # one round: the workflow may have to wait for their results
+                orders = [step_order(workflow, n, able, pool) for n in range(len(workflow.steps))]
+                weights = {each.worker: each.p_success or 0.0 for each in able}
+                return await run_with_tools(
+                    run, workflow, orders, weights=weights, caller=caller, backend_of=backend_of
+                )
             run.request = asked if given is None else _with_previous(asked, given[1].text)
             run.stream = stream and last
             given = await run_workflow(

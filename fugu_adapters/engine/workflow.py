@@ -16,12 +16,21 @@ from fugu_adapters.messages import routing_text
 from fugu_adapters.policies.answers import read_answers
 from fugu_adapters.policies.coordinator import Coordinator, Standing
 from fugu_adapters.pool import Pool
-from fugu_adapters.types import Candidate, Delta, Event, Reply, StepTrace
+from fugu_adapters.types import Candidate, Delta, Event, Message, Reply, StepTrace
 from fugu_adapters.workflow.aggregate import choose
 from fugu_adapters.workflow.plan import Workflow
 from fugu_adapters.workflow.prompts import step_request
+from fugu_adapters.workflow.suspension import Waiting
 
-__all__ = ["planned", "run_step", "run_workflow", "step_order", "tell_step"]
+__all__ = [
+    "deliver",
+    "planned",
+    "run_step",
+    "run_with_tools",
+    "run_workflow",
+    "step_order",
+    "tell_step",
+]
 
 
 def planned(workflow: Workflow) -> list[StepTrace]:
@@ -59,6 +68,8 @@ async def run_step(
     *,
     caller: Caller,
     backend_of: Callable[[Worker], Backend],
+    transcript: Sequence[Message] = (),
+    live: bool = True,
 ) -> tuple[Worker, Reply]:
     """Ask for one step, and note it in the run.
 
@@ -70,6 +81,8 @@ async def run_step(
         order: workers that may be asked, best first.
         caller: makes the calls.
         backend_of: gives a worker's backend.
+        transcript: what the step's worker said and was told before, after its request.
+        live: whether the text of the last step is passed on as it comes, where that is wanted at all.
 
     Returns:
         Who answered, and the reply.
@@ -80,10 +93,11 @@ async def run_step(
     """
     step = workflow.steps[index]
     is_answer = workflow.aggregate is None and index == len(workflow.steps) - 1
+    request = step_request(run.request, workflow, index, outputs)
     part = run.part(
-        step_request(run.request, workflow, index, outputs),
+        replace(request, messages=(*request.messages, *transcript)),
         step=index,
-        stream=run.stream and is_answer,
+        stream=run.stream and is_answer and live,
     )
     tell_step(run, "step_started", index, step.worker, step.subtask)
     try:
@@ -153,6 +167,77 @@ async def run_workflow(
             _failure(task)  # seen, so that asyncio does not complain
     # Steps that wait for one that failed fail with it, and come later in the order.
     return _answer(run, workflow, [task.result() for task in failed[:1] or tasks], weights)
+
+
+async def run_with_tools(
+    run: Run,
+    workflow: Workflow,
+    orders: Sequence[Sequence[Worker]],
+    *,
+    weights: Mapping[str, float],
+    caller: Caller,
+    backend_of: Callable[[Worker], Backend],
+    waiting: Waiting | None = None,
+) -> tuple[Worker, Reply]:
+    """Carry out a workflow whose steps may call the host's tools: one step after another.
+
+    Where a step calls tools, ``run.waiting`` holds what is to be kept until their results come.
+
+    Args:
+        run: the run of the caller's request, or of the one that brings results.
+        workflow: the plan.
+        orders: for each step, workers that may be asked, best first.
+        weights: by worker, what decides ties of votes.
+        caller: makes the calls.
+        backend_of: gives a worker's backend.
+        waiting: the state to go on from.
+
+    Returns:
+        Who wrote the answer, or calls tools, and its reply.
+    """
+    run.steps[:] = planned(workflow)
+    known = {worker.name: worker for order in orders for worker in order}
+    state = waiting or Waiting(
+        workflow=workflow, messages=run.request.messages, outputs={}, step=0, worker="", transcript=()
+    )  # fmt: skip
+    given: dict[int, tuple[Worker, Reply]] = {}
+    for index, (name, text) in state.outputs.items():
+        given[index] = (known.get(name) or orders[index][0], Reply(text=text))
+        run.steps[index] = replace(run.steps[index], answered_by=name, text=text)
+    for index in range(len(workflow.steps)):
+        if index in given:
+            continue
+        order = list(orders[index])
+        transcript: tuple[Message, ...] = ()
+        if waiting is not None and index == waiting.step:
+            transcript = waiting.transcript
+            order.sort(key=lambda worker: worker.name != waiting.worker)
+        outputs = {seen: given[seen][1].text for seen in workflow.steps[index].access}
+        worker, reply = await run_step(
+            run,
+            workflow,
+            index,
+            outputs,
+            order,
+            caller=caller,
+            backend_of=backend_of,
+            transcript=transcript,
+            live=False,
+        )
+        if reply.tool_calls:
+            done = {n: (one.name, said.text) for n, (one, said) in given.items()}
+            kept = replace(
+                state, outputs=done, step=index, worker=worker.name, transcript=transcript
+            )
+            run.waiting = kept.told(reply.tool_calls, reply.text)
+            tools = ", ".join(dict.fromkeys(call.name for call in reply.tool_calls))
+            run.stopped = f"step {index + 1} calls {tools}"
+            return worker, reply
+        given[index] = (worker, reply)
+    worker, reply = _answer(run, workflow, [given[n] for n in sorted(given)], weights)
+    if run.stream and reply.text and not run.delivered:
+        run.deliver(worker.name, Delta(text=reply.text))
+    return worker, reply
 
 
 async def _in_turn(
@@ -286,3 +371,14 @@ def tell_step(run: Run, kind: str, index: int, worker: str, subtask: str) -> Non
             subtask=subtask,
         )
     )
+
+
+def deliver(run: Run, worker: Worker, reply: Reply) -> None:
+    """Pass an answer on whose author was not known to be the last one."""
+    if reply.text:
+        run.deliver(worker.name, Delta(text=reply.text))
+    for index, call in enumerate(reply.tool_calls):
+        piece = Delta(
+            tool_index=index, tool_id=call.id, tool_name=call.name, arguments=call.arguments
+        )
+        run.deliver(worker.name, piece)

@@ -22,7 +22,16 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
-__all__ = ["SCHEMA_VERSION", "attempts", "feedback", "metadata", "runs", "schema", "steps"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "attempts",
+    "feedback",
+    "metadata",
+    "runs",
+    "schema",
+    "steps",
+    "suspended",
+]
 
 SCHEMA_VERSION = 1
 """Raised by one whenever a table changes. A new table changes none: older databases get it when opened."""
@@ -115,6 +124,15 @@ steps = Table(
     Column("subtask", _Clean),
     Column("text", _Clean),
     Column("calls", _JSON, nullable=False),  # which of the run's attempts were made for it
+)
+
+suspended = Table(
+    "fugu_suspended",
+    metadata,
+    Column("token", String(32), primary_key=True),
+    Column("created_at", _Utc, nullable=False, index=True),
+    Column("key", String(64), nullable=False),
+    Column("waiting", _JSON, nullable=False),
 )
 
 feedback = Table(

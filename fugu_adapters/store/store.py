@@ -10,13 +10,14 @@ import math
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fugu_adapters.errors import ConfigError, InputError
 from fugu_adapters.store.records import JudgedRun, RunRecord
 from fugu_adapters.types import Outcome
+from fugu_adapters.workflow.suspension import Suspension, Waiting
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine, Table
@@ -29,6 +30,7 @@ _Records: TypeAlias = list[RunRecord]  # inside the class, ``list`` is a method
 _Judged: TypeAlias = list[JudgedRun]
 _Rows: TypeAlias = list[Mapping[str, Any]]
 
+_WAITS = timedelta(days=7)  # how long a workflow waits for the results of tools
 _BUSY_SECONDS = 10.0  # how long a writer waits for another one
 _SHORTEST_PREFIX = 6
 
@@ -109,6 +111,45 @@ class Store:
             full = self._resolve(connection, run_id)
             query = select(models.runs).where(models.runs.c.run_id == full)
             return self._records(connection, query)[0]
+
+    def suspend(self, suspension: Suspension) -> None:
+        """Keep a workflow that waits for tools; those that have waited for a week are forgotten.
+
+        Raises:
+            ConfigError: where the database cannot be written.
+        """
+        from sqlalchemy import delete, insert
+
+        from fugu_adapters.store import models
+
+        now = datetime.now(UTC)
+        row = {
+            "token": suspension.token,
+            "created_at": now,
+            "key": suspension.key,
+            "waiting": suspension.waiting.to_dict(),
+        }
+        table = models.suspended
+        with self._begin() as connection:
+            connection.execute(delete(table).where(table.c.created_at < now - _WAITS))
+            connection.execute(insert(table), [row])
+
+    def suspended(self, token: str) -> Suspension | None:
+        """The workflow that waits under this token, ``None`` where there is none."""
+        from sqlalchemy import select
+
+        from fugu_adapters.store import models
+
+        table = models.suspended
+        with self._read() as connection:
+            if connection is None:
+                return None
+            query = select(table).where(table.c.token == token)
+            row = connection.execute(query).mappings().first()
+        if row is None:
+            return None
+        waiting = Waiting.from_dict(row["waiting"])
+        return Suspension(token=token, key=row["key"], waiting=waiting)
 
     def last(self) -> RunRecord | None:
         """The run that was recorded last, or ``None``."""

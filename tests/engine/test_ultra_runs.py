@@ -34,7 +34,7 @@ TOOLS = [{"type": "function", "function": {"name": "count", "parameters": {"type
 @pytest.fixture(autouse=True)
 def _eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every plan has as many answers as the effort allows."""
-    monkeypatch.setattr("fugu_adapters.fugu.load_conductor", lambda path: eager())
+    monkeypatch.setattr("fugu_adapters.planning.load_conductor", lambda path: eager())
 
 
 class Cast:
@@ -168,7 +168,7 @@ async def test_tools_are_one_workers() -> None:
 
 async def test_what_does_not_pay_is_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where votes add nothing, the selector's choice answers alone, and it streams."""
-    monkeypatch.setattr("fugu_adapters.fugu.load_conductor", lambda path: eager(share=0.0))
+    monkeypatch.setattr("fugu_adapters.planning.load_conductor", lambda path: eager(share=0.0))
     cast = Cast("17")
     result = await cast.run(effort="xhigh")
     assert len(cast.asked) == 1
@@ -214,7 +214,7 @@ async def test_auto_runs_what_it_plans(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (await cast.run(model="fugu-auto", effort="high")).text == "17"
     assert len(cast.asked) > 1
     lone: Conductor = eager(share=0.0)
-    monkeypatch.setattr("fugu_adapters.fugu.load_conductor", lambda path: lone)
+    monkeypatch.setattr("fugu_adapters.planning.load_conductor", lambda path: lone)
     cast = Cast("17")
     await cast.run(model="fugu-auto", effort="high")
     assert len(cast.asked) == 1

@@ -267,11 +267,6 @@ async def test_one_deadline_covers_the_whole_workflow() -> None:
         ({"workflow": chain("a", "b"), "exclude": {"b"}}, PlanError, "is opted out by the request"),
         ({"workflow": chain("h")}, PlanError, "is run by its host"),
         ({"workflow": chain("a").to_dict()}, InputError, "expected a Workflow, got dict"),
-        (
-            {"workflow": chain("a"), "tools": [{"type": "function", "function": {"name": "f"}}]},
-            InputError,
-            "cannot call the request's tools yet",
-        ),
     ],
 )
 async def test_what_cannot_be_carried_out_is_refused_before_any_call(
