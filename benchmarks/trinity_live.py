@@ -1,4 +1,4 @@
-"""TRINITY over the embedded pool on generated tasks, live, against its best single member.
+"""TRINITY, and the other policies, over the embedded pool on generated tasks, live, against its best single member.
 
     python benchmarks/trinity_live.py fill --workers qwen-0.5b-python smol-calculator
     python benchmarks/trinity_live.py play --efforts low medium high xhigh
@@ -323,6 +323,9 @@ def main() -> None:
     parser.add_argument(
         "--without", choices=("thinker", "verifier"), default="", help="play without one role"
     )
+    parser.add_argument(
+        "--model", default="fugu-trinity", choices=("fugu-trinity", "fugu-ultra", "fugu-auto")
+    )
     parser.add_argument("--backwards", action="store_true", help="fill from the last task")
     parser.add_argument("--tasks", type=int, default=520)
     parser.add_argument("--replies", type=Path, default=DATA / "trinity_live_replies.jsonl")
@@ -337,7 +340,7 @@ def main() -> None:
         if args.without:
             setattr(trinity, {"thinker": "_THINKS", "verifier": "_DOUBT"}[args.without], never)
         for effort in args.efforts:
-            asyncio.run(play("fugu-trinity", effort, items, replies, args.output, args.without))
+            asyncio.run(play(args.model, effort, items, replies, args.output, args.without))
             print(f"{time.strftime('%H:%M:%S')} {effort}", flush=True)
     else:
         rows = asyncio.run(singles(items, replies)) + read_rows(args.output)

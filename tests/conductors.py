@@ -11,7 +11,6 @@ def eager(*kinds: str, share: float = 1.0) -> Conductor:
     """Writes as many steps as it may, the ablest workers first, and believes in votes."""
     skip = np.zeros(FEATURES)
     skip[16] = 5.0  # the worker's forecast; a stop has none
-    skip[17] = 1.0
     network = Network(hidden=np.zeros((FEATURES, 1)), bias=np.zeros(1), out=np.zeros(1), skip=skip)
     return Conductor(
         network=network, value=Value(share=share, alike=0.0), kinds=kinds or ("answer",)

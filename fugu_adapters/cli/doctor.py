@@ -103,7 +103,8 @@ def _check_selector() -> Check:
 
 
 def _check_learned(pool: Pool) -> Iterator[Check]:
-    """The pool's own selector and coordinator, and the coordinator that ships."""
+    """The pool's own selector, coordinator and conductor, or those that ship."""
+    from fugu_adapters.policies.conductor_weights import load_conductor
     from fugu_adapters.policies.coordinator import load_coordinators
     from fugu_adapters.policies.weights import load_bundle
 
@@ -113,6 +114,12 @@ def _check_learned(pool: Pool) -> Iterator[Check]:
         yield Check(name="coordinator", state="ok", found=found)
     except FuguError as error:
         yield Check(name="coordinator", state="fail", found="does not load", remedy=str(error))
+    weights = pool.conductor.weights
+    try:
+        load_conductor(weights)
+        yield Check(name="conductor", state="ok", found=str(weights or "as shipped"))
+    except FuguError as error:
+        yield Check(name="conductor", state="fail", found="does not load", remedy=str(error))
     if pool.selector is None:
         return
     try:

@@ -42,7 +42,7 @@ Progress = Callable[[int, float], None]
 
 _ORDER: tuple[Effort, ...] = tuple(EFFORTS)
 _CLIP = 1e-3
-_ALIKE = (0.1, 0.25, 0.5, 0.75)
+_ALIKE = (0.0, 0.1, 0.25, 0.5, 0.75)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -250,17 +250,19 @@ async def test_doctor_finds_what_is_wrong(shell: Shell) -> None:
     done = await shell("doctor", "--json")
     checks = {check["name"]: check for check in done.json}
     assert done.code == 1
-    assert checks["selector"]["state"] == checks["coordinator"]["state"] == "ok"
+    assert {checks[name]["state"] for name in ("selector", "coordinator", "conductor")} == {"ok"}
     assert checks["a"]["state"] == "fail"
     assert "fugu pull" in checks["smollm2-135m"]["remedy"]
     without = await shell("doctor", TEST_KEY="")
     assert "TEST_KEY" in without.out
     written = (shell.folder / "fugu.toml").read_text()
     (shell.folder / "fugu.toml").write_text(
-        '[pool]\nselector = "no"\ncoordinator = "no.json"\n' + written
+        '[pool]\nselector = "no"\ncoordinator = "no.json"\n[conductor]\nweights = "none"\n'
+        + written
     )
     checks = {check["name"]: check for check in (await shell("doctor", "--json")).json}
     assert "no.json" in checks["coordinator"]["remedy"]
+    assert "none" in checks["conductor"]["remedy"]
     assert checks["own selector"]["state"] == "fail"
 
 
