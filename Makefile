@@ -53,8 +53,8 @@ test-clients: .venv-conformance/.ready weights  ## Claude Code, Codex and openco
 
 test-lm: $(UV) weights  ## a language model's hidden state as encoder (torch: 1 GB and more)
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv-lm
-	$(UV) pip install --quiet --python .venv-lm --group tests-only --editable '.[lm]'
-	.venv-lm/bin/pytest tests/encoders/test_lm.py
+	$(UV) pip install --quiet --python .venv-lm --group tests-only --editable '.[lm-train]'
+	.venv-lm/bin/pytest tests/encoders/test_lm.py tests/learn/test_writer_training.py
 
 bench: .venv-bench/.ready  ## decision time beside LiteLLM's router, in one run
 	.venv-bench/bin/python benchmarks/decision_latency.py

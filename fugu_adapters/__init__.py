@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         Usage,
     )
     from fugu_adapters.workflow import Aggregate, Step, Workflow, parse_workflow
+    from fugu_adapters.workflow.compose import Forecast, Plan
 
 __all__ = [
     "Aggregate",
@@ -55,12 +56,14 @@ __all__ = [
     "Decision",
     "Delta",
     "Event",
+    "Forecast",
     "Fugu",
     "FuguError",
     "InputError",
     "LimitExceeded",
     "Limits",
     "Outcome",
+    "Plan",
     "PlanError",
     "PolicyError",
     "Pool",
@@ -89,7 +92,9 @@ __all__ = [
 
 _HOMES = {
     "Aggregate": "workflow",
+    "Forecast": "workflow.compose",
     "Fugu": "fugu",
+    "Plan": "workflow.compose",
     "Pool": "pool",
     "Price": "config",
     "Step": "workflow",

@@ -13,7 +13,13 @@ from fugu_adapters.workers.local_models import locate
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
-BLOCKS = re.findall(r"<!-- test: (\w+) -->\n```(\w+)\n(.*?)```", README, re.DOTALL)
+MARKED = re.compile(r"<!-- test: (\w+) -->\n```(\w+)\n(.*?)```", re.DOTALL)
+BLOCKS = MARKED.findall(README)
+OF_DOCS = [
+    (path.name, code)
+    for path in sorted((ROOT / "docs").glob("*.md"))
+    for _, _, code in MARKED.findall(path.read_text("utf-8"))
+]
 
 
 def _run(code: str) -> None:
@@ -35,6 +41,16 @@ def test_examples_without_models_run(code: str, capsys: pytest.CaptureFixture[st
         "coder Fits 'coder'" if "langgraph" in code else "decision shout\ncall"
     )
     assert "langgraph" in code or "\nresult shout\n" in printed
+
+
+@pytest.mark.parametrize(("page", "code"), OF_DOCS, ids=[page for page, _ in OF_DOCS])
+def test_marked_examples_of_the_docs_run(
+    page: str, code: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They print what their page says."""
+    _run(code)
+    said = {"workflow.md": "It is 4 o'clock.", "conductor.md": "expected: "}
+    assert said[page] in capsys.readouterr().out
 
 
 @pytest.mark.embedded

@@ -14,7 +14,7 @@ from fugu_adapters.cli.common import JsonOption, bars, print_json, split_names
 if TYPE_CHECKING:
     from fugu_adapters.learn.coordinator_data import Records, Suite
 
-__all__ = ["app", "conductor", "coordinator", "selector"]
+__all__ = ["app", "conductor", "coordinator", "selector", "writer"]
 
 app = typer.Typer(
     help="Fit learned parts on recorded outcomes.", no_args_is_help=True, rich_markup_mode=None
@@ -256,6 +256,58 @@ def conductor(
         return
     for name, value in summary.items():
         print(f"{name}: {value}")
+
+
+@app.command()
+def writer(
+    model: Annotated[Path, typer.Option(help="Folder of a causal language model.")],
+    items: Annotated[
+        list[Path], typer.Option(help="Items, Parquet or JSON lines. May be repeated.")
+    ],
+    outcomes: Annotated[
+        list[Path], typer.Option(help="Outcomes, Parquet or JSON lines. May be repeated.")
+    ],
+    answers: Annotated[
+        list[Path], typer.Option(help="Recorded answers, Parquet. May be repeated.")
+    ],
+    output: Annotated[Path, typer.Option(help="Folder to write.")],
+    suites: Annotated[
+        str, typer.Option(help="Suites, by commas; a pool each. Default: all with answers.")
+    ] = "",
+    without: Annotated[
+        str, typer.Option(help="Leave out workers whose names begin so, by commas.")
+    ] = "",
+    facts: Annotated[
+        Path | None, typer.Option(help="Prices of the workers, Parquet.", show_default=False)
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Updates.", min=1)] = 200,
+    rollouts: Annotated[int, typer.Option(help="Replies to a request.", min=2)] = 8,
+    requests: Annotated[int, typer.Option(help="Requests in an update.", min=1)] = 4,
+    tokens: Annotated[int, typer.Option(help="Of a reply at most.", min=8)] = 512,
+    seed: Annotated[int, typer.Option(help="Seed of requests and sampling.")] = 0,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder to keep encoded texts in.", show_default=False)
+    ] = None,
+) -> None:
+    """Fine-tune a language model to write workflows, by GRPO on recorded answers. For a GPU.
+
+    Serve it, and name it as `worker` under [conductor] in fugu.toml.
+    """
+    from fugu_adapters.learn.coordinator_data import Records, read_suites
+    from fugu_adapters.learn.writer_fit import train_writer
+
+    records = Records(
+        items=items, outcomes=outcomes, answers=answers, facts=facts, suites=split_names(suites),
+        without=split_names(without), test_split=None, cache=cache,
+    )  # fmt: skip
+    with bars(hidden=False) as told:
+        pools = read_suites(records, progress=told)
+    log = train_writer(
+        model, pools, output, steps=steps, rollouts=rollouts, requests=requests, tokens=tokens, seed=seed
+    )  # fmt: skip
+    rewards = [each["reward"] for each in log if "reward" in each]
+    print(f"reward: {rewards[0]:.3f} at first, {rewards[-1]:.3f} at last, 1 at most")
+    print(f"output: {output}")
 
 
 def _command(what: str, records: Records, pools: Sequence[Suite], rest: str) -> str:

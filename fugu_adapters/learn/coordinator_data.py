@@ -73,6 +73,7 @@ class Suite:
         estimated: workers some of whose prices are estimated: by their own mean, else by list price times
             the suite's mean reply, else as the middle of the pool.
         sources: the files that were read.
+        prompts: of the items to fit on.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Suite:
     test: Recorded
     estimated: tuple[str, ...]
     sources: tuple[Source, ...] = ()
+    prompts: tuple[str, ...] = ()
 
 
 def read_suites(records: Records, *, progress: Progress | None = None) -> list[Suite]:
@@ -133,7 +135,8 @@ def _suite(data: Dataset, vectors: Vectors, name: str, records: Records) -> Suit
     )
     fit, test = np.flatnonzero(fitted_on), np.flatnonzero(~fitted_on)
     return Suite(
-        name=name, fit=whole.take(fit), test=whole.take(test), estimated=estimated, sources=data.sources
+        name=name, fit=whole.take(fit), test=whole.take(test), estimated=estimated, sources=data.sources,
+        prompts=tuple(data.prompts[rows[index]] for index in fit),
     )  # fmt: skip
 
 
