@@ -74,6 +74,7 @@ class Suite:
             the suite's mean reply, else as the middle of the pool.
         sources: the files that were read.
         prompts: of the items to fit on.
+        test_prompts: of the items to report.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Suite:
     estimated: tuple[str, ...]
     sources: tuple[Source, ...] = ()
     prompts: tuple[str, ...] = ()
+    test_prompts: tuple[str, ...] = ()
 
 
 def read_suites(records: Records, *, progress: Progress | None = None) -> list[Suite]:
@@ -137,6 +139,7 @@ def _suite(data: Dataset, vectors: Vectors, name: str, records: Records) -> Suit
     return Suite(
         name=name, fit=whole.take(fit), test=whole.take(test), estimated=estimated, sources=data.sources,
         prompts=tuple(data.prompts[rows[index]] for index in fit),
+        test_prompts=tuple(data.prompts[rows[index]] for index in test),
     )  # fmt: skip
 
 

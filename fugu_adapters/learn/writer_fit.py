@@ -27,7 +27,7 @@ from fugu_adapters.workflow.parse import parse_workflow
 from fugu_adapters.workflow.plan import Workflow
 from fugu_adapters.workflow.writer import writing_request
 
-__all__ = ["reward_of", "tasks_of", "train_writer"]
+__all__ = ["answer_of", "reward_of", "tasks_of", "train_writer"]
 
 _LEAST = 2  # workers of a random pool
 
@@ -93,10 +93,10 @@ def reward_of(
     best = max(float(cost[max(columns, key=lambda c: float(items.forecast[row, c]))]), 1e-12)
     spent = float(items.cost[row, asked].sum()) / best
     taken = price.call * (len(asked) - 1) + price.spend * spent
-    return 0.5 + 0.5 * max(0.0, float(items.scores[row, _answer(workflow, items, row)]) - taken)
+    return 0.5 + 0.5 * max(0.0, float(items.scores[row, answer_of(workflow, items, row)]) - taken)
 
 
-def _answer(workflow: Workflow, items: Recorded, row: int) -> int:
+def answer_of(workflow: Workflow, items: Recorded, row: int) -> int:
     """The column whose answer the last step gives: a vote of those that it sees, and of its own worker's."""
     ballots: list[set[int]] = []
     for step in workflow.steps:

@@ -381,17 +381,23 @@ def vote_right(odds: Floats, voting: Flags, lift: float = 0.5, alike: float = _A
         lift: added to the log-odds to make an answer's weight.
         alike: how alike wrong answers are.
     """
-    p = 1 / (1 + np.exp(-odds))
     weight = np.where(voting, np.maximum(odds + lift, 0.01), 0.0)
+    right = np.array(list(itertools.product((True, False), repeat=odds.shape[1])))  # [P, V]
     total = np.zeros(len(odds))
-    for pattern in itertools.product((0.0, 1.0), repeat=odds.shape[1]):
-        right = np.array(pattern)
-        chance = np.where(voting, right * p + (1 - right) * (1 - p), 1 - right).prod(axis=1)
-        wrong = weight * (1 - right)
-        heaviest = wrong.max(axis=1)
-        rival = heaviest + alike * (wrong.sum(axis=1) - heaviest)
-        total += chance * ((weight * right).sum(axis=1) > rival)
+    for rows in _parts(len(odds)):
+        p, there, w = _sigmoid(odds[rows])[:, None], voting[rows][:, None], weight[rows][:, None]
+        # A column that nobody fills counts once, as if it were right.
+        chance = np.where(there, np.where(right, p, 1 - p), right).prod(axis=2)
+        wrong = w * ~right
+        heaviest = wrong.max(axis=2)
+        rival = heaviest + alike * (wrong.sum(axis=2) - heaviest)
+        total[rows] = (chance * ((w * right).sum(axis=2) > rival)).sum(axis=1)
     return total
+
+
+def _parts(rows: int) -> list[slice]:
+    """Rows in parts, which bound the memory that all patterns of a part take."""
+    return [slice(start, start + 512) for start in range(0, rows, 512)]
 
 
 def expected_asks(
@@ -407,32 +413,27 @@ def expected_asks(
         coordinator: weighs answers, and says which lead is enough.
         alike: how alike wrong answers are.
     """
-    rows, size = odds.shape
-    p = _sigmoid(odds)
     weight = np.where(voting, coordinator.weigh(odds), 0.0)
-    open_ = weight.sum(axis=1, keepdims=True) - np.cumsum(weight, axis=1)
-    asked = np.zeros((rows, size))
-    shares = (p, (1 - p) * alike, (1 - p) * (1 - alike))
-    for pattern in itertools.product(range(3), repeat=size):
-        chance = np.ones(rows)
-        going = np.ones(rows, dtype=bool)
-        right, alike_wrong, lone = np.zeros(rows), np.zeros(rows), np.zeros(rows)
-        for place, what in enumerate(pattern):
-            here = voting[:, place]
-            # A column that nobody fills counts once, not three times.
-            chance = chance * np.where(here, shares[what][:, place], float(what == 0))
-        for place, what in enumerate(pattern):
-            asked[:, place] += chance * (going & voting[:, place])
-            mine = np.where(going, weight[:, place], 0.0)
-            if what == 0:
-                right = right + mine
-            elif what == 1:
-                alike_wrong = alike_wrong + mine
-            else:
-                lone = np.maximum(lone, mine)
-            best = np.sort(np.stack([right, alike_wrong, lone]), axis=0)
-            ahead = best[-1] - best[-2]
-            going = going & (ahead <= open_[:, place]) & (ahead < coordinator.enough)
+    patterns = np.array(list(itertools.product(range(3), repeat=odds.shape[1])))  # [P, V]
+    asked = np.zeros(odds.shape)
+    for rows in _parts(len(odds)):
+        p, there, w = _sigmoid(odds[rows])[:, None], voting[rows][:, None], weight[rows][:, None]
+        open_ = w.sum(axis=2, keepdims=True) - np.cumsum(w, axis=2)
+        shares = np.choose(patterns, [p, (1 - p) * alike, (1 - p) * (1 - alike)])
+        # A column that nobody fills counts once, and not three times.
+        chance = np.where(there, shares, patterns == 0).prod(axis=2)
+        going = np.ones(chance.shape, dtype=bool)
+        held = np.zeros((3, *chance.shape))  # right, wrong alike, the heaviest of the others
+        for place in range(odds.shape[1]):
+            asked[rows, place] = (chance * (going & there[:, :, place])).sum(axis=1)
+            mine = np.where(going, w[:, :, place], 0.0)
+            what = patterns[:, place]
+            held[0] += np.where(what == 0, mine, 0.0)
+            held[1] += np.where(what == 1, mine, 0.0)
+            held[2] = np.maximum(held[2], np.where(what == 2, mine, 0.0))
+            top = np.sort(held, axis=0)
+            ahead = top[2] - top[1]
+            going &= (ahead <= open_[:, :, place]) & (ahead < coordinator.enough)
     return asked
 
 
