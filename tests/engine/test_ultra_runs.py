@@ -232,3 +232,16 @@ async def test_steps_are_told_as_they_happen_and_the_answer_comes_whole() -> Non
     deltas = [event.delta.text for event in events if event.delta is not None]
     assert deltas == ["17"]
     assert kinds[-1] == "result"
+
+
+async def test_a_thousand_runs_at_once_leave_nothing_behind() -> None:
+    """Every plan is made and carried out; no task is left, and no waiting workflow."""
+    cast = Cast("17", names="abc")
+    async with cast.fugu() as fugu:
+        await fugu.arun(QUESTION, model="fugu-ultra")  # whatever is loaded once
+        before = len(asyncio.all_tasks())
+        runs = (fugu.arun(QUESTION, model="fugu-ultra", effort="medium") for _ in range(1_000))
+        results = await asyncio.gather(*runs)
+        assert {result.text for result in results} == {"17"}
+        assert len(asyncio.all_tasks()) == before
+    assert len(cast.asked) == 2_002

@@ -175,6 +175,7 @@ def test_too_little_is_an_error() -> None:
 
 def test_the_comparison_has_every_method() -> None:
     """Accuracy, calls, dollars, share of tokens, and forecasts beside what happened."""
+    pytest.importorskip("cmaes", reason="comes with the train extra")
 
     def suite(name: str, seed: int) -> Suite:
         fit, test = (replace(each, tokens=np.full(each.scores.shape, 10.0)) for each in (made_up(300, seed=seed), made_up(200, seed=seed + 1)))  # fmt: skip
