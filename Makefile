@@ -48,8 +48,9 @@ sets: .venv-floors/.ready .venv-crewai/.ready weights  ## the core on the oldest
 conformance: .venv-conformance/.ready  ## the official MCP inspector and conformance suite against our server
 	.venv-conformance/bin/python tests/conformance/run.py
 
-test-clients: .venv-conformance/.ready weights  ## Claude Code, Codex and opencode against our MCP server, offline (1.1 GB of clients)
+test-clients: .venv-conformance/.ready weights  ## Claude Code, Codex and opencode against our MCP server and our API, offline (1.1 GB of clients)
 	.venv-conformance/bin/python tests/clients/run.py
+	.venv-conformance/bin/python tests/clients/coding.py
 
 test-lm: $(UV) weights  ## a language model's hidden state as encoder (torch: 1 GB and more)
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv-lm
@@ -61,12 +62,12 @@ bench: .venv-bench/.ready  ## decision time beside LiteLLM's router, in one run
 
 lock: $(UV)  ## resolve the pinned requirements anew
 	$(COMPILE) pyproject.toml --extra embedded --group build -o requirements/demo.txt
-	$(COMPILE) pyproject.toml --extra embedded --extra train --extra agents --extra mcp --extra use --group test -o requirements/test.txt
-	$(COMPILE) pyproject.toml --extra agents --extra embedded --extra mcp --group tests-only --resolution lowest-direct -o requirements/floors.txt
+	$(COMPILE) pyproject.toml --extra embedded --extra train --extra agents --extra mcp --extra serve --extra use --group test --group clients -o requirements/test.txt
+	$(COMPILE) pyproject.toml --extra agents --extra embedded --extra mcp --extra serve --group tests-only --group clients --resolution lowest-direct -o requirements/floors.txt
 	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate \
-		pyproject.toml --extra crewai --extra agents --extra embedded --extra mcp --group tests-only -o requirements/crewai.txt
-	$(COMPILE) pyproject.toml --extra embedded --extra mcp --group conformance -o requirements/conformance.txt
-	$(COMPILE) pyproject.toml --group bench -o requirements/bench.txt
+		pyproject.toml --extra crewai --extra agents --extra embedded --extra mcp --extra serve --group tests-only -o requirements/crewai.txt
+	$(COMPILE) pyproject.toml --extra embedded --extra mcp --extra serve --group conformance -o requirements/conformance.txt
+	$(COMPILE) pyproject.toml --extra serve --group bench -o requirements/bench.txt
 
 clean:  ## remove everything that was built
 	rm -rf .venv* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist

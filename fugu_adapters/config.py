@@ -33,7 +33,7 @@ __all__ = [
     "parse_config",
 ]
 
-Api = Literal["openai", "anthropic", "embedded", "langchain", "callable", "host", "replay"]
+Api = Literal["openai", "responses", "anthropic", "embedded", "langchain", "callable", "host", "replay"]  # fmt: skip
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+/-]{0,99}$")]
 Dollars = Annotated[float, Field(ge=0, le=10_000, allow_inf_nan=False)]
 # Upper case only: a key that was pasted where its variable's name belongs does not look like this.
@@ -108,7 +108,7 @@ class Worker(_Strict):
         name: what decisions and traces call it.
         api: how it is reached; a ``host`` worker is run by the host framework, and only chosen here.
         model: the model's id at its endpoint, or the embedded model's name.
-        base_url: the endpoint (``openai`` and ``anthropic``).
+        base_url: the endpoint (``openai``, ``responses`` and ``anthropic``).
         api_key_env: the environment variable that holds the key; keys are never written down.
         provider: who serves it, for opt-outs such as ``provider:openai``.
         effort: reasoning effort that this worker is always asked with.
@@ -172,6 +172,7 @@ class Worker(_Strict):
     def _check_kind(self) -> Worker:
         needs = {
             "openai": ("base_url", "model"),
+            "responses": ("base_url", "model"),
             "anthropic": ("base_url", "model"),
             "embedded": ("model",),
             "langchain": ("runnable",),

@@ -38,7 +38,7 @@ from fugu_adapters.options import RunOptions, read_request
 from fugu_adapters.planning import MODELS, Planner, Prepared
 from fugu_adapters.policies.conductor_weights import load_conductor
 from fugu_adapters.pool import Pool
-from fugu_adapters.store import RunRecord, RunStatus, Store
+from fugu_adapters.store import Recorder, RunRecord, RunStatus, Store
 from fugu_adapters.sync import SyncDoor
 from fugu_adapters.types import (
     Decision,
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MODELS", "Fugu", "RunOptions"]
 
+_SAME_WORKER = ("kept", "follow-up", "tool-turn")
 _PROGRAM_S = 2.0  # for a program that is run to compare it
 
 _logger = logging.getLogger("fugu_adapters")
@@ -82,6 +83,8 @@ class Fugu:
         retry: how often and how patiently a worker is asked.
         seed: seeds the jitter of retries.
         on_event: told of everything that happens in every run.
+        record_beside: whether runs are recorded by a thread beside the work, from their beginning, as a server
+            wants it; otherwise a run that has returned is in the store.
         env: where keys are looked up, at each call; the process's environment where not given.
     """
 
@@ -95,12 +98,15 @@ class Fugu:
         retry: RetryPolicy | None = None,
         seed: int | None = None,
         on_event: EventSink | None = None,
+        record_beside: bool = False,
         env: Mapping[str, str] | None = None,
     ) -> None:
         self.pool = Pool.from_env() if pool is None else pool
         self.limits = limits or Limits()
         self.effort: Effort = effort
         self._store = (Store.from_config(self.pool.store) if store is None else store) or None
+        beside = self._store is not None and record_beside
+        self._recorder = Recorder(self._store) if self._store and beside else None
         self._planner = Planner(
             self.pool, limits=self.limits, effort=effort, store=self._store, env=env
         )
@@ -167,10 +173,28 @@ class Fugu:
         return self._door.call(lambda: self.arun(messages, **options))
 
     async def arun(
-        self, messages: str | Sequence[Message], **options: Unpack[RunOptions]
+        self,
+        messages: str | Sequence[Message],
+        *,
+        on_event: EventSink | None = None,
+        stream: bool = False,
+        **options: Unpack[RunOptions],
     ) -> Result:
-        """Answer a request; the coroutine behind ``run``. Cancelling it stops the worker."""
-        return await self._arun(messages, options, emit=self._notify, stream=False)
+        """Answer a request; the coroutine behind ``run``. Cancelling it stops the worker.
+
+        Args:
+            messages: as for ``run``.
+            on_event: told of what happens in this run.
+            stream: whether it is told of the text as it comes.
+            **options: as for ``run``.
+        """
+
+        def emit(event: Event) -> None:
+            self._notify(event)
+            if on_event is not None:
+                on_event(event)
+
+        return await self._arun(messages, options, emit=emit, stream=stream)
 
     async def astream(
         self, messages: str | Sequence[Message], **options: Unpack[RunOptions]
@@ -180,12 +204,9 @@ class Fugu:
         Closing the iterator early cancels the run.
         """
         events: asyncio.Queue[Event | None] = asyncio.Queue()
-
-        def emit(event: Event) -> None:
-            self._notify(event)
-            events.put_nowait(event)
-
-        task = asyncio.create_task(self._arun(messages, options, emit=emit, stream=True))
+        task = asyncio.create_task(
+            self.arun(messages, on_event=events.put_nowait, stream=True, **options)
+        )
         task.add_done_callback(lambda _: events.put_nowait(None))
         try:
             while (event := await events.get()) is not None:
@@ -289,15 +310,19 @@ class Fugu:
         stream: bool,
     ) -> Result:
         request = read_request(messages, options)
-        if self._store is not None:
+        if self._store is not None and not self._store.is_open:
             await asyncio.to_thread(self._store.open)  # before money is spent
         # Encoding a long prompt takes tens of milliseconds, which would stall the host's loop.
         prepared = await asyncio.to_thread(self._planner.prepare, request, options)
         if prepared.waiting is not None:  # the conversation that the workflow was begun for
             request = replace(request, messages=prepared.waiting.messages)
         decision = prepared.decision
+        if request.native is not None and decision.continuity in _SAME_WORKER:
+            request = replace(request, native=replace(request.native, continues=decision.worker))
         run = self._new_run(request, options, emit=emit, stream=stream)
         emit(Event(kind="decision", run_id=run.run_id, worker=decision.worker, decision=decision))
+        if self._recorder is not None:
+            self._record(partial_result(run, decision), run, options, status="running")
         try:
             worker, reply = await self._carry_out(
                 run, prepared, replan=options.get("replan", self.pool.conductor.replan)
@@ -307,14 +332,17 @@ class Fugu:
             if isinstance(error, LimitExceeded | WorkerError) and partial.text:
                 error.partial = partial
             # Without awaiting, because the task may be on its way out.
-            self._record(partial, run, options, error)
+            self._record(partial, run, options, status=_status(error), error=error)
             raise
         if worker.name != decision.worker and options.get("workflow") is None:
             self._planner.router.answered(request, worker.name, session=options.get("session"))
         if run.waiting is not None:
             reply = await asyncio.to_thread(self._planner.suspend, run, worker, reply)
         result = result_of(run, decision, worker, reply)
-        await asyncio.to_thread(self._record, result, run, options)
+        if self._recorder is not None:
+            self._record(result, run, options)
+        else:
+            await asyncio.to_thread(self._record, result, run, options)
         emit(Event(kind="result", run_id=run.run_id, worker=worker.name, result=result))
         return result
 
@@ -328,6 +356,7 @@ class Fugu:
             effort=options.get("effort", self.effort),
             emit=emit,
             stream=stream,
+            account=options.get("account"),
         )
 
     async def _carry_out(
@@ -411,7 +440,13 @@ class Fugu:
         self._store.add_feedback(run_id, score, comment)
 
     def _record(
-        self, result: Result, run: Run, options: RunOptions, error: BaseException | None = None
+        self,
+        result: Result,
+        run: Run,
+        options: RunOptions,
+        *,
+        status: RunStatus = "ok",
+        error: BaseException | None = None,
     ) -> None:
         """Keep a run. An answer that was paid for is not lost to a full disk."""
         if self._store is None:
@@ -421,9 +456,12 @@ class Fugu:
             request=run.request,
             created_at=datetime.now(UTC) - timedelta(seconds=run.elapsed),
             session=options.get("session"),
-            status=_status(error),
+            status=status,
             error=None if error is None else f"{type(error).__name__}: {error}",
         )
+        if self._recorder is not None:
+            self._recorder.put(record)
+            return
         try:
             self._store.record(record)
         except FuguError as problem:
@@ -438,6 +476,8 @@ class Fugu:
             await backend.aclose()
         if self._transport is not None:  # kept, as it may hold connections of another loop
             await self._transport.aclose()
+        if self._recorder is not None:
+            await asyncio.to_thread(self._recorder.close)
         if self._store is not None:
             await asyncio.to_thread(self._store.close)
 
@@ -479,7 +519,5 @@ async def _run_program(source: str) -> str | None:
     return None if result.error else result.output
 
 
-def _status(error: BaseException | None) -> RunStatus:
-    if error is None:
-        return "ok"
+def _status(error: BaseException) -> RunStatus:
     return "cancelled" if isinstance(error, asyncio.CancelledError) else "error"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, TypedDict
 
+from fugu_adapters.engine.limits import Account
 from fugu_adapters.errors import InputError
 from fugu_adapters.messages import parse_messages
-from fugu_adapters.types import Effort, Limits, Message, Request
+from fugu_adapters.types import Effort, Limits, Message, Native, Request
 from fugu_adapters.workflow import Workflow
 
 __all__ = ["RunOptions", "read_request"]
@@ -38,6 +40,10 @@ class RunOptions(TypedDict, total=False):
         seed: sampling seed, where the worker has one.
         about: the task in the user's own words, where messages wrap it in others; it is routed by, not sent.
         workflow: a plan to carry out in place of asking one worker. Its steps share the limits.
+        native: the request in its client's own dialect, besides ``messages``. Where one call to a worker of the
+            same dialect answers it, that worker is sent it as it is, and ``Delta.raw`` and ``Result.native``
+            hold what came back.
+        account: dollars that the run shares with others, besides its own ``limits``.
         replan: whether ``fugu-ultra`` looks at each answer before it asks for the next; in place of what the
             pool's ``[conductor]`` says.
     """
@@ -59,6 +65,8 @@ class RunOptions(TypedDict, total=False):
     seed: int | None
     about: str | None
     workflow: Workflow | None
+    native: Native | None
+    account: Account | None
     replan: bool
 
 
@@ -77,8 +85,9 @@ def read_request(messages: str | Sequence[Message], options: RunOptions) -> Requ
     about = options.get("about")
     if not isinstance(about, str | None):
         raise InputError(f"about: expected text, got {type(about).__name__}")
+    parsed, native = parse_messages(messages), options.get("native")
     return Request(
-        messages=parse_messages(messages),
+        messages=parsed,
         tools=tuple(options.get("tools", ())),
         tool_choice=options.get("tool_choice"),
         response_format=options.get("response_format"),
@@ -88,6 +97,7 @@ def read_request(messages: str | Sequence[Message], options: RunOptions) -> Requ
         stop=tuple(options.get("stop", ())),
         seed=options.get("seed"),
         about=about,
+        native=None if native is None else replace(native, messages=parsed),
     )
 
 

@@ -232,7 +232,7 @@ class Planner:
         if run.waiting is None:
             return reply
         suspension = Suspension.of(run.waiting)
-        signed = suspension.signed(reply)
+        signed = replace(suspension.signed(reply), native=None)  # which has the worker's own ids
         if self._store is not None and self._store.keep_text:
             self._store.suspend(suspension)
         else:

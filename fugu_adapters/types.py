@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 __all__ = [
@@ -17,12 +18,14 @@ __all__ = [
     "Continuity",
     "Decision",
     "Delta",
+    "Dialect",
     "Effort",
     "Event",
     "FinishReason",
     "Item",
     "Limits",
     "Message",
+    "Native",
     "Outcome",
     "Reply",
     "Request",
@@ -36,8 +39,11 @@ __all__ = [
 
 Message: TypeAlias = Mapping[str, Any]
 Effort: TypeAlias = Literal["low", "medium", "high", "xhigh"]
+Dialect: TypeAlias = Literal["chat", "messages", "responses"]
 Continuity: TypeAlias = Literal["new", "kept", "follow-up", "tool-turn", "switched"]
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
+_APART = MappingProxyType({"plain": False})  # of no interest to records, and not JSON
+
 EventKind: TypeAlias = Literal[
     "decision",
     "step_started",
@@ -48,6 +54,28 @@ EventKind: TypeAlias = Literal[
     "step_finished",
     "result",
 ]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Native:
+    """A request as it came in, in the dialect of its client.
+
+    A worker that speaks the same dialect is sent it as it is, so that what our messages have no place for
+    (cache markers, documents, reasoning that the provider has signed) is not lost on the way.
+
+    Attributes:
+        dialect: which; a worker of ``api = "openai"`` speaks ``chat``, ``"anthropic"`` ``messages``, ``"responses"`` the third.
+        body: the JSON object.
+        headers: those that the worker has to see too, with lower-case names; never keys.
+        continues: the worker that made the turn before, who may be sent its own unsigned reasoning again.
+        messages: the same as ``Request.messages``, as long as nothing was added to the request on its way.
+    """
+
+    dialect: Dialect
+    body: Mapping[str, Any] = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    continues: str | None = None
+    messages: tuple[Message, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +94,7 @@ class Request:
         seed: sampling seed, where the worker has one.
         effort: how much the worker should reason, where it has such a setting.
         about: the text that it is routed by, where a host wraps its task in words of its own.
+        native: the request as it came in, where it may be passed on so.
     """
 
     messages: tuple[Message, ...]
@@ -79,6 +108,7 @@ class Request:
     seed: int | None = None
     effort: Effort | None = None
     about: str | None = None
+    native: Native | None = field(default=None, repr=False, metadata=_APART)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,6 +172,8 @@ class Delta:
         tool_id: its id, on its first piece.
         tool_name: its function, on its first piece.
         arguments: JSON text to append to its arguments.
+        raw: the server-sent event that it came in, byte for byte, where a native request is passed on; it
+            then holds all there is, and the tool call's fields are left out.
     """
 
     text: str = ""
@@ -149,6 +181,7 @@ class Delta:
     tool_id: str | None = None
     tool_name: str | None = None
     arguments: str = ""
+    raw: bytes | None = field(default=None, repr=False, metadata=_APART)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,6 +196,7 @@ class Reply:
         model: the model that the endpoint says it used.
         cost_usd: what the call cost, where the endpoint reports it itself.
         steps: what a program-aided worker did on the way, for the trace.
+        native: the body as it came, where the request was passed on natively and the reply came whole.
     """
 
     text: str = ""
@@ -172,6 +206,7 @@ class Reply:
     model: str | None = None
     cost_usd: float | None = None
     steps: tuple[str, ...] = ()
+    native: bytes | None = field(default=None, repr=False, metadata=_APART)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -317,6 +352,7 @@ class Result:
         finish_reason: why the worker stopped.
         trace: decisions and calls.
         stopped: why no further turn was taken, where the policy takes several.
+        native: the worker's reply as it came, where the request was passed on natively and the reply came whole.
     """
 
     text: str
@@ -329,6 +365,7 @@ class Result:
     finish_reason: FinishReason = "stop"
     trace: Trace = field(default_factory=Trace)
     stopped: str | None = None
+    native: bytes | None = field(default=None, repr=False, metadata=_APART)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -409,9 +446,10 @@ class Outcome:
 
 
 def to_plain(record: Any) -> Any:
-    """A record as dicts, lists and scalars, ready for JSON."""
+    """A record as dicts, lists and scalars, ready for JSON; what was passed on natively is left out."""
     if dataclasses.is_dataclass(record) and not isinstance(record, type):
-        return {f.name: to_plain(getattr(record, f.name)) for f in dataclasses.fields(record)}
+        fields = [f for f in dataclasses.fields(record) if f.metadata.get("plain", True)]
+        return {f.name: to_plain(getattr(record, f.name)) for f in fields}
     if isinstance(record, Mapping):
         return {str(key): to_plain(value) for key, value in record.items()}
     if isinstance(record, list | tuple):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +17,7 @@ from fugu_adapters.config import Price
 from fugu_adapters.errors import LimitExceeded
 from fugu_adapters.types import Effort, Limits, Usage
 
-__all__ = ["MIN_OUTPUT_TOKENS", "OUTPUT_TOKENS", "Gate", "Ledger", "Reservation"]
+__all__ = ["MIN_OUTPUT_TOKENS", "OUTPUT_TOKENS", "Account", "Gate", "Ledger", "Reservation"]
 
 OUTPUT_TOKENS: dict[Effort, int] = {
     "low": 2_048,
@@ -76,15 +77,68 @@ class Reservation:
         ledger = self.ledger
         ledger.reserved_micro -= self.held_micro
         ledger.reserved_tokens -= self.input_tokens + self.output_tokens
-        ledger.spent_micro += 0 if cost_usd is None else _micro(cost_usd)
+        cost_micro = 0 if cost_usd is None else _micro(cost_usd)
+        ledger.spent_micro += cost_micro
+        if ledger.account is not None:
+            ledger.account.settle(self.held_micro, cost_micro)
         ledger.tokens += tokens
 
 
-class Ledger:
-    """The caps of one run and what was used of them. Its methods never await, so they are atomic."""
+class Account:
+    """Dollars that several runs share, whichever threads they are in.
 
-    def __init__(self, limits: Limits) -> None:
+    Args:
+        usd: the cap.
+        spent: dollars of it that were spent before.
+    """
+
+    def __init__(self, usd: float, *, spent: float = 0.0) -> None:
+        self.usd = usd
+        self._spent_micro = _micro(spent)
+        self._reserved_micro = 0
+        self._lock = threading.Lock()
+
+    @property
+    def spent(self) -> float:
+        """Dollars spent so far, calls under way not included."""
+        return self._spent_micro / _MICRO
+
+    @property
+    def left(self) -> float:
+        """Dollars that may still be reserved; below 0 where more was spent than is allowed now."""
+        return self.usd - (self._spent_micro + self._reserved_micro) / _MICRO
+
+    def spent_elsewhere(self, usd: float) -> None:
+        """Take in what was spent by others than the runs of this process."""
+        with self._lock:
+            self._spent_micro += _micro(usd)
+
+    def hold(self, micro: int) -> bool:
+        """Reserve micro-dollars, if there are so many."""
+        with self._lock:
+            if self._spent_micro + self._reserved_micro + micro > _micro(self.usd):
+                return False
+            self._reserved_micro += micro
+            return True
+
+    def settle(self, held_micro: int, cost_micro: int) -> None:
+        """Replace a reservation by what was used."""
+        with self._lock:
+            self._reserved_micro -= held_micro
+            self._spent_micro += cost_micro
+
+
+class Ledger:
+    """The caps of one run and what was used of them. Its methods never await, so they are atomic.
+
+    Args:
+        limits: the run's own.
+        account: what it shares with other runs.
+    """
+
+    def __init__(self, limits: Limits, account: Account | None = None) -> None:
         self.limits = limits
+        self.account = account
         self.calls = 0
         self.tokens = 0
         self.spent_micro = 0
@@ -134,21 +188,21 @@ class Ledger:
         self, price: Price | None, worker: str, input_tokens: int, output_tokens: int
     ) -> tuple[int, int]:
         """The longest reply that the dollar cap pays for, and what it holds in micro-dollars."""
-        cap = self.limits.usd
+        cap, account = self.limits.usd, self.account
         if price is None:
-            if cap is None:
+            if cap is None and account is None:
                 return output_tokens, 0
             raise LimitExceeded(
                 f"the price of {worker!r} is unknown, so it is not asked under a dollar cap; "
                 "give it a price in fugu.toml or leave Limits(usd=...) out",
                 kind="budget",
-                limit=cap,
+                limit=cap if cap is not None or account is None else account.usd,
             )
         held = _micro(price.cost(input_tokens, output_tokens))
-        if cap is None:
+        if cap is None and account is None:
             return output_tokens, held
-        room = _micro(cap) - self.spent_micro - self.reserved_micro
-        if held <= room:
+        room = self._room()
+        if held <= room and (account is None or account.hold(held)):
             return output_tokens, held
         rate = price.cost(input_tokens, 1_000) - price.cost(input_tokens, 0)
         prompt = price.cost(input_tokens, 0)
@@ -157,14 +211,35 @@ class Ledger:
         fits = min(fits, output_tokens)
         if fits < least:
             needed = prompt + rate * least / 1_000
-            raise LimitExceeded(
-                f"asking {worker!r} costs at least ${needed:.6f}, and ${max(0, room) / _MICRO:.6f} "
-                f"of the cap of ${cap:g} is left; raise Limits(usd=...) or allow a cheaper worker",
-                kind="budget",
-                limit=cap,
-                value=(self.spent_micro + self.reserved_micro) / _MICRO + needed,
-            )
-        return fits, min(room, _micro(price.cost(input_tokens, fits)))
+            raise self._unaffordable(worker, needed, room)
+        held = min(room, _micro(price.cost(input_tokens, fits)))
+        if account is not None and not account.hold(held):  # another thread was faster
+            raise self._unaffordable(worker, held / _MICRO, self._room())
+        return fits, held
+
+    def _room(self) -> int:
+        """Micro-dollars that the caps leave."""
+        cap, account = self.limits.usd, self.account
+        rooms = [] if cap is None else [_micro(cap) - self.spent_micro - self.reserved_micro]
+        rooms += [] if account is None else [math.floor(round(account.left * _MICRO, 6))]
+        return min(rooms)
+
+    def _unaffordable(self, worker: str, needed: float, room: int) -> LimitExceeded:
+        cap, account = self.limits.usd, self.account
+        own = math.inf if cap is None else _micro(cap) - self.spent_micro - self.reserved_micro
+        if account is not None and room < own:
+            cap, which = account.usd, f"the budget of ${account.usd:g}"
+            advice, used = "raise the budget", account.usd - account.left
+        else:
+            which, advice = f"the cap of ${cap:g}", "raise Limits(usd=...)"
+            used = (self.spent_micro + self.reserved_micro) / _MICRO
+        return LimitExceeded(
+            f"asking {worker!r} costs at least ${needed:.6f}, and ${max(0, room) / _MICRO:.6f} "
+            f"of {which} is left; {advice} or allow a cheaper worker",
+            kind="budget",
+            limit=cap,
+            value=used + needed,
+        )
 
 
 class Gate:

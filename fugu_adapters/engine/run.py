@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from fugu_adapters.engine.events import EventSink
-from fugu_adapters.engine.limits import OUTPUT_TOKENS, Ledger
+from fugu_adapters.engine.limits import OUTPUT_TOKENS, Account, Ledger
 from fugu_adapters.messages import estimate_tokens
 from fugu_adapters.types import Attempt, Delta, Effort, Event, Limits, Request, StepTrace, Usage
 from fugu_adapters.workflow.suspension import Waiting
@@ -30,6 +30,7 @@ class Run:
         effort: the caller's effort, which bounds the reply where the request does not.
         emit: told of everything that happens.
         stream: whether replies are wanted piece by piece.
+        account: dollars that it shares with other runs.
         clock: monotonic seconds.
         given_up: endpoints that are not asked again in this run, each with the reason.
         attempts: calls so far.
@@ -47,6 +48,7 @@ class Run:
     effort: Effort
     emit: EventSink
     stream: bool = False
+    account: Account | None = None
     clock: Clock = time.monotonic
     given_up: dict[str, str] = field(default_factory=dict)
     attempts: list[Attempt] = field(default_factory=list)
@@ -63,7 +65,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.started = self.clock()
-        self.ledger = Ledger(self.limits)
+        self.ledger = Ledger(self.limits, self.account)
         self.input_tokens = estimate_tokens(self.request)
 
     def part(self, request: Request, *, step: int | None, stream: bool) -> Run:

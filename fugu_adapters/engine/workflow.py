@@ -94,8 +94,10 @@ async def run_step(
     step = workflow.steps[index]
     is_answer = workflow.aggregate is None and index == len(workflow.steps) - 1
     request = step_request(run.request, workflow, index, outputs)
+    if transcript:
+        request = replace(request, messages=(*request.messages, *transcript))
     part = run.part(
-        replace(request, messages=(*request.messages, *transcript)),
+        request,
         step=index,
         stream=run.stream and is_answer and live,
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from fugu_adapters.store.keys import KeyRecord
+from fugu_adapters.store.recorder import Recorder
 from fugu_adapters.store.records import JudgedRun, RunRecord, RunStatus
 from fugu_adapters.store.store import Store
 
-__all__ = ["JudgedRun", "RunRecord", "RunStatus", "Store"]
+__all__ = ["JudgedRun", "KeyRecord", "Recorder", "RunRecord", "RunStatus", "Store"]

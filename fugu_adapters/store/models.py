@@ -26,7 +26,9 @@ __all__ = [
     "SCHEMA_VERSION",
     "attempts",
     "feedback",
+    "keys",
     "metadata",
+    "responses",
     "runs",
     "schema",
     "steps",
@@ -133,6 +135,28 @@ suspended = Table(
     Column("created_at", _Utc, nullable=False, index=True),
     Column("key", String(64), nullable=False),
     Column("waiting", _JSON, nullable=False),
+)
+
+keys = Table(
+    "fugu_keys",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("name", String(100), nullable=False, unique=True),
+    Column("budget_usd", Float),
+    Column("spent_usd", Float, nullable=False),
+    Column("exclude", _JSON),
+    Column("created_at", _Utc, nullable=False),
+    Column("revoked", Boolean, nullable=False),
+)
+
+responses = Table(
+    "fugu_responses",
+    metadata,
+    Column("response_id", String(80), primary_key=True),
+    Column("created_at", _Utc, nullable=False, index=True),
+    Column("owner", String(64), nullable=False),  # digest of the key that asked, or nothing
+    Column("items", _JSON, nullable=False),
+    Column("response", _JSON, nullable=False),
 )
 
 feedback = Table(

@@ -21,7 +21,7 @@ from fugu_adapters.types import (
 
 __all__ = ["JudgedRun", "RunRecord", "RunStatus"]
 
-RunStatus: TypeAlias = Literal["ok", "error", "cancelled"]
+RunStatus: TypeAlias = Literal["running", "ok", "error", "cancelled"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,7 +33,7 @@ class RunRecord:
         created_at: when it began; aware, returned in UTC.
         request: what was asked; ``None`` where texts are not kept.
         model: the name the caller asked for, such as ``"fugu"``.
-        status: how it ended.
+        status: how it ended; ``running`` where it has not, or its process was killed.
         error: the error's class and message.
         text: the answer, or what there was of it; ``None`` where there is none or texts are not kept.
         tool_calls: calls that the answer asks for; empty where texts are not kept.

@@ -10,11 +10,13 @@ import math
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fugu_adapters.errors import ConfigError, InputError
+from fugu_adapters.store.keys import KeyRecord, key_record
 from fugu_adapters.store.records import JudgedRun, RunRecord
 from fugu_adapters.types import Outcome
 from fugu_adapters.workflow.suspension import Suspension, Waiting
@@ -30,6 +32,7 @@ _Records: TypeAlias = list[RunRecord]  # inside the class, ``list`` is a method
 _Judged: TypeAlias = list[JudgedRun]
 _Rows: TypeAlias = list[Mapping[str, Any]]
 
+_KEPT = timedelta(days=30)  # how long the Responses dialect can go on from a reply
 _WAITS = timedelta(days=7)  # how long a workflow waits for the results of tools
 _BUSY_SECONDS = 10.0  # how long a writer waits for another one
 _SHORTEST_PREFIX = 6
@@ -61,6 +64,11 @@ class Store:
         """The store that a ``[store]`` table asks for."""
         return cls(config.url, keep_text=config.text)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it has a connection already."""
+        return self._engine is not None
+
     def open(self) -> None:
         """Connect and create what is missing, to find trouble before money is spent.
 
@@ -84,18 +92,43 @@ class Store:
             InputError: where the run is recorded already.
             ConfigError: where the database cannot be written.
         """
+        with self._begin() as connection:
+            self._insert(connection, [record])
+
+    def record_all(self, records: Sequence[RunRecord]) -> None:
+        """Keep several runs in one transaction, in place of what was kept of them while they ran.
+
+        Raises:
+            ConfigError: where the database cannot be written.
+        """
+        from sqlalchemy import delete
+
+        from fugu_adapters.store import models
+
+        table = models.runs
+        ended = [record.run_id for record in records if record.status != "running"]
+        with self._begin() as connection:
+            begun = (table.c.run_id.in_(ended)) & (table.c.status == "running")
+            connection.execute(delete(table).where(begun))
+            self._insert(connection, records)
+
+    def _insert(self, connection: Connection, records: Sequence[RunRecord]) -> None:
         from sqlalchemy import insert
 
         from fugu_adapters.store import models, rows
 
-        with self._begin() as connection:
-            connection.execute(insert(models.runs), [rows.run_row(record, self.keep_text)])
-            calls = rows.attempt_rows(record, self.keep_text)
-            if calls:
-                connection.execute(insert(models.attempts), calls)
-            steps = rows.step_rows(record, self.keep_text)
-            if steps:
-                connection.execute(insert(models.steps), steps)
+        keep = self.keep_text
+        made = (
+            (models.runs, [rows.run_row(record, keep) for record in records]),
+            (
+                models.attempts,
+                [row for record in records for row in rows.attempt_rows(record, keep)],
+            ),
+            (models.steps, [row for record in records for row in rows.step_rows(record, keep)]),
+        )
+        for table, values in made:
+            if values:
+                connection.execute(insert(table), values)
 
     def get(self, run_id: str) -> RunRecord:
         """The run with this id, or the only one whose id begins so (at least 6 characters).
@@ -150,6 +183,106 @@ class Store:
             return None
         waiting = Waiting.from_dict(row["waiting"])
         return Suspension(token=token, key=row["key"], waiting=waiting)
+
+    def add_key(self, key: KeyRecord) -> None:
+        """Keep a new key of the one API.
+
+        Raises:
+            InputError: where another has its name.
+        """
+        from sqlalchemy import insert
+
+        from fugu_adapters.store import models
+
+        row = {**asdict(key), "exclude": [*key.exclude]}
+        try:
+            with self._begin() as connection:
+                connection.execute(insert(models.keys), [row])
+        except InputError:
+            raise InputError(f"there is a key {key.name!r} already; give this one another name") from None  # fmt: skip
+
+    def key(self, digest: str) -> KeyRecord | None:
+        """The key with this digest."""
+        return next(iter(self._keys(digest)), None)
+
+    def list_keys(self) -> Sequence[KeyRecord]:
+        """All keys, the oldest first."""
+        return self._keys(None)
+
+    def _keys(self, digest: str | None) -> Sequence[KeyRecord]:
+        from sqlalchemy import select
+
+        from fugu_adapters.store import models
+
+        table = models.keys
+        query = select(table).order_by(table.c.created_at, table.c.name)
+        if digest is not None:
+            query = query.where(table.c.digest == digest)
+        with self._read() as connection:
+            found = [] if connection is None else [*connection.execute(query).mappings()]
+        return [key_record(row) for row in found]
+
+    def change_key(self, name: str, **values: Any) -> None:
+        """Set ``budget_usd``, ``exclude`` or ``revoked`` of a key.
+
+        Raises:
+            InputError: where there is none of this name.
+        """
+        from sqlalchemy import update
+
+        from fugu_adapters.store import models
+
+        table = models.keys
+        with self._begin() as connection:
+            done = connection.execute(update(table).where(table.c.name == name).values(**values))
+        if not done.rowcount:
+            raise InputError(f"no key {name!r}; `fugu keys list` shows them")
+
+    def spend(self, digest: str, usd: float) -> None:
+        """Add to what a key has spent."""
+        from sqlalchemy import update
+
+        from fugu_adapters.store import models
+
+        table = models.keys
+        change = update(table).where(table.c.digest == digest)
+        with self._begin() as connection:
+            connection.execute(change.values(spent_usd=table.c.spent_usd + usd))
+
+    def keep_response(self, response_id: str, owner: str, items: Any, response: Any) -> None:
+        """Keep what ``previous_response_id`` may go on from; those of a month ago are forgotten."""
+        from sqlalchemy import delete, insert
+
+        from fugu_adapters.store import models
+
+        table, now = models.responses, datetime.now(UTC)
+        row = {"response_id": response_id, "created_at": now, "owner": owner, "items": items, "response": response}  # fmt: skip
+        with self._begin() as connection:
+            connection.execute(delete(table).where(table.c.created_at < now - _KEPT))
+            connection.execute(insert(table), [row])
+
+    def response(self, response_id: str, owner: str) -> Mapping[str, Any] | None:
+        """A kept response with its items, if it is this owner's."""
+        from sqlalchemy import select
+
+        from fugu_adapters.store import models
+
+        table = models.responses
+        query = select(table).where(table.c.response_id == response_id, table.c.owner == owner)
+        with self._read() as connection:
+            row = None if connection is None else connection.execute(query).mappings().first()
+        return None if row is None else dict(row)
+
+    def forget_response(self, response_id: str, owner: str) -> bool:
+        """Delete a kept response; whether there was one."""
+        from sqlalchemy import delete
+
+        from fugu_adapters.store import models
+
+        table = models.responses
+        gone = delete(table).where(table.c.response_id == response_id, table.c.owner == owner)
+        with self._begin() as connection:
+            return bool(connection.execute(gone).rowcount)
 
     def last(self) -> RunRecord | None:
         """The run that was recorded last, or ``None``."""

@@ -34,6 +34,10 @@ def build_backend(
             from fugu_adapters.engine.providers.openai import OpenAIBackend
 
             return OpenAIBackend(worker, transport, env=env)
+        case "responses":
+            from fugu_adapters.engine.providers.responses import ResponsesBackend
+
+            return ResponsesBackend(worker, transport, env=env)
         case "anthropic":
             from fugu_adapters.engine.providers.anthropic import AnthropicBackend
 

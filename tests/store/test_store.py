@@ -410,7 +410,7 @@ def test_the_schema_is_the_same_for_postgresql():
     ddl = [
         str(CreateTable(t).compile(dialect=postgresql.dialect())) for t in metadata.sorted_tables
     ]
-    assert len(ddl) == 6
+    assert len(ddl) == 8
     assert "seq SERIAL" in "".join(ddl)
     assert "TIMESTAMP WITH TIME ZONE" in "".join(ddl)
 

@@ -223,6 +223,7 @@ class AnthropicBackend(HttpBackend):
     """
 
     codec = Codec(
+        dialect="messages",
         path="/messages",
         headers=_headers,
         encode=encode,

@@ -9,9 +9,10 @@ from typing import Any
 from pydantic_core import from_json
 
 from fugu_adapters.config import Worker
+from fugu_adapters.engine.providers.native import EXTENSION, native_of, unmarked
 from fugu_adapters.errors import InputError
 from fugu_adapters.messages import text_of
-from fugu_adapters.types import Message, Request
+from fugu_adapters.types import Message, Native, Request
 
 __all__ = ["DEFAULT_MAX_TOKENS", "encode"]
 
@@ -20,6 +21,9 @@ DEFAULT_MAX_TOKENS = 4096
 
 _DATA_URL = re.compile(r"data:(image/[a-z0-9.+-]+);base64,([A-Za-z0-9+/=\s]+)", re.IGNORECASE)
 _JSON_OBJECT = "Reply with one JSON object and nothing else."
+
+_LEAST_THINKING = 1_024  # tokens; a smaller budget is refused
+_THOUGHT = "(thinking)"  # in place of a turn that another worker spent thinking only; empty ones are refused
 
 _Block = dict[str, Any]
 
@@ -39,9 +43,14 @@ def encode(request: Request, worker: Worker, stream: bool) -> dict[str, Any]:
       ``json_object`` has no equivalent and becomes a sentence in ``system``.
     * ``temperature`` ends at 1 here. There is no ``seed``.
 
+    A request that came in this format goes out as ``_as_it_came`` says.
+
     Raises:
         InputError: a message holds something that the format has no place for.
     """
+    native = native_of(request, "messages")
+    if native is not None:
+        return _as_it_came(native, request, worker, stream)
     system = [text_of(m) for m in request.messages if m["role"] in ("system", "developer")]
     if (request.response_format or {}).get("type") == "json_object":
         system.append(_JSON_OBJECT)
@@ -69,11 +78,61 @@ def encode(request: Request, worker: Worker, stream: bool) -> dict[str, Any]:
     }
 
 
-def _output_config(request: Request, worker: Worker) -> dict[str, Any]:
-    config: dict[str, Any] = {}
+def _as_it_came(native: Native, request: Request, worker: Worker, stream: bool) -> dict[str, Any]:
+    """The client's own body, for this worker.
+
+    Its cache markers, documents and server-side tools stay. Thinking is sent back to the worker whose it is. The
+    effort that it names is meant for us; a budget for thinking shrinks with the bound on the reply.
+    """
+    body = {name: value for name, value in native.body.items() if name not in (EXTENSION, "stream")}
+    bounds = (
+        request.max_output_tokens or body.get("max_tokens"),
+        worker.max_output_tokens,
+    )
+    most = min(bound for bound in bounds if bound is not None)
+    body |= {
+        "model": worker.model,
+        "max_tokens": most,
+        "messages": [_with_own_thinking(message, worker) for message in body["messages"]],
+    }
+    config = {name: value for name, value in (body.pop("output_config", None) or {}).items() if name != "effort"}  # fmt: skip
+    config |= _effort(worker)
+    if config:
+        body["output_config"] = config
+    thinking = body.get("thinking")
+    if isinstance(thinking, Mapping) and isinstance(thinking.get("budget_tokens"), int):
+        budget = min(thinking["budget_tokens"], most - 1)
+        body["thinking"] = {**thinking, "budget_tokens": budget}
+        if budget < _LEAST_THINKING:
+            del body["thinking"]
+    return body | ({"stream": True} if stream else {})
+
+
+def _with_own_thinking(message: Message, worker: Worker) -> Message:
+    content = message.get("content")
+    if message["role"] != "assistant" or not isinstance(content, list):
+        return message
+    blocks = [_own(block, worker) for block in content]
+    kept = [block for block in blocks if block is not None]
+    return {**message, "content": kept or [{"type": "text", "text": _THOUGHT}]}
+
+
+def _own(block: _Block, worker: Worker) -> _Block | None:
+    """The block as the worker is sent it; ``None`` where it is another worker's thinking."""
+    field = {"thinking": "signature", "redacted_thinking": "data"}.get(block["type"])
+    if field is None:
+        return block
+    sealed = unmarked(block.get(field), worker)
+    return None if sealed is None else {**block, field: sealed}
+
+
+def _effort(worker: Worker) -> dict[str, Any]:
     effort = "low" if worker.effort == "minimal" else worker.effort
-    if effort not in (None, "none"):
-        config["effort"] = effort
+    return {} if effort in (None, "none") else {"effort": effort}
+
+
+def _output_config(request: Request, worker: Worker) -> dict[str, Any]:
+    config = _effort(worker)
     form = request.response_format or {}
     if form.get("type") == "json_schema":
         schema = (form.get("json_schema") or {}).get("schema")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import ClassVar, TypeAlias
 
 from pydantic import SecretStr
 
 from fugu_adapters.config import Worker
 from fugu_adapters.engine.backend import OnDelta
-from fugu_adapters.engine.providers.sse import SseParser
+from fugu_adapters.engine.providers.native import marked, native_of
+from fugu_adapters.engine.providers.sse import SseEvent, SseParser
 from fugu_adapters.engine.providers.wire import Codec, to_json
 from fugu_adapters.engine.status import error_code, error_for_status
 from fugu_adapters.engine.transport import HttpStream, Transport
@@ -19,6 +21,8 @@ from fugu_adapters.errors import ConfigError, WorkerError
 from fugu_adapters.types import Delta, Reply, Request
 
 __all__ = ["HttpBackend", "read_key"]
+
+_HandOut: TypeAlias = Callable[[SseEvent, Sequence[Delta]], None]
 
 _KEY = re.compile(r"[!-~]{1,4096}")  # visible ASCII: a line end would start a header of its own
 
@@ -56,7 +60,9 @@ class HttpBackend:
         name = self._worker.name
         streaming = on_delta is not None
         body = to_json(self.codec.encode(request, self._worker, streaming))
+        native = native_of(request, self.codec.dialect)
         headers = {
+            **(native.headers if native else {}),
             "content-type": "application/json",
             "accept": "text/event-stream" if streaming else "application/json",
             **self.codec.headers(key),
@@ -66,28 +72,50 @@ class HttpBackend:
             reply = await self._transport.post(url, headers=headers, body=body, worker=name)
             if reply.status >= 300:
                 raise self._refusal(reply.status, reply.headers, reply.body)
-            return self.codec.decode(reply.body, name)
+            return self._whole(reply.body, as_it_is=native is not None)
         async with self._transport.stream(url, headers=headers, body=body, worker=name) as stream:
             if not stream.ok:
                 raise self._refusal(stream.status, stream.headers, await stream.read())
             if stream.headers.get("content-type", "").startswith("application/json"):
                 return _deliver(self.codec.decode(await stream.read(), name), on_delta)
-            return await self._decode_stream(stream, on_delta)
+            hand_out = self._relay(on_delta) if native else _hand_out(on_delta)
+            return await self._decode_stream(stream, hand_out)
 
-    async def _decode_stream(self, stream: HttpStream, on_delta: OnDelta) -> Reply:
+    def _whole(self, body: bytes, *, as_it_is: bool) -> Reply:
+        reply = self.codec.decode(body, self._worker.name)
+        if not as_it_is:
+            return reply
+        return replace(reply, native=marked(body, self._worker, self.codec.dialect))
+
+    async def _decode_stream(self, stream: HttpStream, hand_out: _HandOut) -> Reply:
         parser = SseParser(self._worker.name)
         decoder = self.codec.decoder(self._worker.name)
         async for chunk in stream:
             for event in parser.feed(chunk):
-                for delta in decoder.feed(event):
-                    on_delta(delta)
+                hand_out(event, decoder.feed(event))
             if decoder.done:
                 await stream.settle()
                 return decoder.finish()
         for event in parser.finish():
-            for delta in decoder.feed(event):
-                on_delta(delta)
+            hand_out(event, decoder.feed(event))
         return decoder.finish()
+
+    def _relay(self, on_delta: OnDelta) -> _HandOut:
+        """Hands events out as they came. The first waits for the second: until then another may answer."""
+        first: list[SseEvent] | None = []
+
+        def hand_out(event: SseEvent, deltas: Sequence[Delta]) -> None:
+            nonlocal first
+            if first is not None and not first and not deltas:
+                first.append(event)
+                return
+            for waited in first or ():
+                on_delta(Delta(raw=marked(waited.raw, self._worker, self.codec.dialect)))
+            first = None
+            raw = marked(event.raw, self._worker, self.codec.dialect)
+            on_delta(Delta(text="".join(delta.text for delta in deltas), raw=raw))
+
+        return hand_out
 
     def _refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> WorkerError:
         return error_for_status(
@@ -123,6 +151,14 @@ def read_key(worker: Worker, env: Mapping[str, str]) -> SecretStr | None:
             "expected visible ASCII characters without spaces or line ends"
         )
     return SecretStr(value)
+
+
+def _hand_out(on_delta: OnDelta) -> _HandOut:
+    def hand_out(_: SseEvent, deltas: Sequence[Delta]) -> None:
+        for delta in deltas:
+            on_delta(delta)
+
+    return hand_out
 
 
 def _deliver(reply: Reply, on_delta: OnDelta) -> Reply:

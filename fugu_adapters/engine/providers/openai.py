@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, Any
 
@@ -11,6 +11,7 @@ from pydantic import Field, SecretStr
 
 from fugu_adapters.config import Worker
 from fugu_adapters.engine.providers.http import HttpBackend
+from fugu_adapters.engine.providers.native import EXTENSION, native_of
 from fugu_adapters.engine.providers.sse import SseEvent
 from fugu_adapters.engine.providers.wire import (
     Codec,
@@ -25,7 +26,7 @@ from fugu_adapters.engine.providers.wire import (
     truncated,
 )
 from fugu_adapters.errors import WorkerProtocolError
-from fugu_adapters.types import Delta, FinishReason, Reply, Request, Usage
+from fugu_adapters.types import Delta, FinishReason, Message, Native, Reply, Request, Usage
 
 __all__ = ["OpenAIBackend", "OpenAIDecoder", "decode", "encode"]
 
@@ -39,20 +40,45 @@ _FINISH: Mapping[str, FinishReason] = MappingProxyType(
 )
 
 
+_OURS = frozenset({EXTENSION, "model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "reasoning_effort"})  # fmt: skip
+_OPENAI_ONLY = frozenset({"store", "metadata", "service_tier", "user", "prompt_cache_key", "prompt_cache_retention", "safety_identifier", "verbosity"})  # fmt: skip
+# What replies have and strict hosts refuse in requests; reasoning is wanted back within a round of tool calls only.
+_REPLY_ONLY = frozenset({"reasoning", "reasoning_content", "reasoning_details", "annotations", "refusal", "audio", EXTENSION})  # fmt: skip
+
+
 def encode(request: Request, worker: Worker, stream: bool) -> dict[str, Any]:
     """The body of a request. Messages and tools are in this format already and go out unchanged.
 
     OpenAI's own host refuses ``max_tokens`` for its reasoning models, and local servers do not all
-    know ``max_completion_tokens``, so ``provider = "openai"`` decides which one is sent. The effort is
+    know ``max_completion_tokens``, so ``provider = "openai"`` decides which one is sent; and whether
+    ``developer`` is a role, or one that most chat templates do not know. The effort is
     the worker's own: there is no telling whether a worker without one would accept the setting.
     """
-    body: dict[str, Any] = {
+    native = native_of(request, "chat")
+    body: dict[str, Any] = _as_it_came(native, worker) if native else {}
+    body |= {
         "model": worker.model,
-        "messages": [dict(message) for message in request.messages],
+        "messages": _messages(
+            native.body["messages"] if native else request.messages, native, worker
+        ),
     }
-    bound = "max_completion_tokens" if worker.provider == "openai" else "max_tokens"
+    openai = worker.provider == "openai"
+    bound = "max_completion_tokens" if openai else "max_tokens"
     optional = {
         bound: request.max_output_tokens,
+        "reasoning_effort": worker.effort,
+        "usage": {"include": True} if worker.provider == "openrouter" else None,
+    }
+    if native is None:
+        optional |= _settings(request)
+    body.update((name, value) for name, value in optional.items() if value is not None)
+    if stream:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    return body
+
+
+def _settings(request: Request) -> dict[str, Any]:
+    return {
         "temperature": request.temperature,
         "top_p": request.top_p,
         "seed": request.seed,
@@ -60,13 +86,32 @@ def encode(request: Request, worker: Worker, stream: bool) -> dict[str, Any]:
         "tools": [dict(tool) for tool in request.tools] or None,
         "tool_choice": request.tool_choice if request.tools else None,
         "response_format": request.response_format,
-        "reasoning_effort": worker.effort,
-        "usage": {"include": True} if worker.provider == "openrouter" else None,
     }
-    body.update((name, value) for name, value in optional.items() if value is not None)
-    if stream:
-        body |= {"stream": True, "stream_options": {"include_usage": True}}
-    return body
+
+
+def _as_it_came(native: Native, worker: Worker) -> dict[str, Any]:
+    """The client's settings, without those that are ours to say or that OpenAI's own host alone knows."""
+    ours = _OURS if worker.provider == "openai" else _OURS | _OPENAI_ONLY
+    return {name: value for name, value in native.body.items() if name not in ours}
+
+
+def _messages(
+    messages: Sequence[Message], native: Native | None, worker: Worker
+) -> list[dict[str, Any]]:
+    """Messages as the worker takes them: no unknown role, and nobody else's reasoning."""
+    keeps = native is not None and native.continues == worker.name
+    asked = max((i for i, m in enumerate(messages) if m["role"] == "user"), default=-1)
+    sent: list[dict[str, Any]] = []
+    for index, message in enumerate(messages):
+        each = dict(message)
+        if each["role"] == "developer" and worker.provider != "openai":
+            each["role"] = "system"
+        if each["role"] == "assistant" and not (keeps and index > asked):
+            refused = each.get("refusal")
+            each = {name: value for name, value in each.items() if name not in _REPLY_ONLY}
+            each["content"] = each.get("content") or refused
+        sent.append(each)
+    return sent
 
 
 class _Function(WireModel):
@@ -253,6 +298,7 @@ class OpenAIBackend(HttpBackend):
     """
 
     codec = Codec(
+        dialect="chat",
         path="/chat/completions",
         headers=_headers,
         encode=encode,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fugu_adapters.errors import WorkerProtocolError
 
@@ -17,10 +17,17 @@ _LINE_END = re.compile(rb"\r\n|\r|\n")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SseEvent:
-    """One event: its name, ``""`` where it has none, and its data lines joined by line feeds."""
+    """One event.
+
+    Attributes:
+        name: ``""`` where it has none.
+        data: its data lines, joined by line feeds.
+        raw: its bytes as they came, with the comments before it and the empty line after it.
+    """
 
     name: str = ""
     data: str = ""
+    raw: bytes = field(default=b"", repr=False, compare=False)
 
 
 class SseParser:
@@ -40,6 +47,7 @@ class SseParser:
         )
         self._name = ""
         self._data: list[str] = []
+        self._raw = bytearray()
         self._size = 0
         self._first = True
 
@@ -55,6 +63,7 @@ class SseParser:
         while match := _LINE_END.search(self._buffer, self._scanned):
             if match.group() == b"\r" and match.end() == len(self._buffer):
                 break  # the other half of a CRLF may be in the next piece
+            self._raw += self._buffer[start : match.end()]
             events += self._line(bytes(self._buffer[start : match.start()]))
             start = self._scanned = match.end()
         self._scanned = (match.start() if match else len(self._buffer)) - start
@@ -64,6 +73,7 @@ class SseParser:
 
     def finish(self) -> list[SseEvent]:
         """Return what the end of the stream completes: it may come without a last empty line."""
+        self._raw += self._buffer
         events = self._line(bytes(self._buffer).rstrip(b"\r")) if self._buffer else []
         self._buffer.clear()
         return events + self._dispatch()
@@ -90,9 +100,15 @@ class SseParser:
     def _dispatch(self) -> list[SseEvent]:
         name, data = self._name, self._data
         self._name, self._data, self._size = "", [], 0
-        return [SseEvent(name=name, data="\n".join(data))] if data else []
+        if not data:
+            return []  # what came before it stays with the next one
+        raw = bytes(self._raw)
+        self._raw.clear()
+        return [SseEvent(name=name, data="\n".join(data), raw=raw)]
 
     def _bound(self, more: int) -> None:
+        if len(self._raw) > 2 * self._max_bytes:
+            del self._raw[: -self._max_bytes]  # an endless run of comments
         if self._size + more > self._max_bytes:
             raise self._error(f"an event is longer than {self._max_bytes:,} bytes", "too_long")
 

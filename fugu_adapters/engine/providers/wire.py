@@ -14,7 +14,7 @@ from fugu_adapters.config import Worker
 from fugu_adapters.engine.providers.sse import SseEvent
 from fugu_adapters.engine.status import error_in_body
 from fugu_adapters.errors import InputError, WorkerProtocolError
-from fugu_adapters.types import Delta, FinishReason, Reply, Request, ToolCall
+from fugu_adapters.types import Delta, Dialect, FinishReason, Reply, Request, ToolCall
 
 __all__ = [
     "Codec",
@@ -67,6 +67,7 @@ class Codec:
     """One wire format, as pure functions.
 
     Attributes:
+        dialect: its name; requests that came in it may be passed on as they are.
         path: appended to the worker's ``base_url``.
         headers: from the key, or ``None`` where there is none, to headers.
         encode: ``(request, worker, stream)`` to the JSON body.
@@ -74,6 +75,7 @@ class Codec:
         decoder: worker name to a fresh stream decoder.
     """
 
+    dialect: Dialect
     path: str
     headers: Callable[[SecretStr | None], dict[str, str | SecretStr]]
     encode: Callable[[Request, Worker, bool], dict[str, Any]]

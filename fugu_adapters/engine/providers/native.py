@@ -1,0 +1,58 @@
+"""Passing a request on as its client wrote it, to a worker of the same dialect. No I/O.
+
+The worker's model, its effort and the bounds of the run are put in, and what belongs to another worker is taken
+out: reasoning that a provider has signed or encrypted is of use to the model that made it alone, and others
+refuse it. So it goes out to the client with a mark of its worker, and comes back with it. Nothing else of a
+reply is changed, not even its spaces.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any
+
+from fugu_adapters.config import Worker
+from fugu_adapters.types import Dialect, Native, Request
+
+__all__ = ["EXTENSION", "marked", "native_of", "unmarked"]
+
+EXTENSION = "fugu"
+"""Our own field of requests and replies, in every dialect."""
+
+_MARK = re.compile(r"fugu1\.([0-9a-f]{12})\.")
+# A quotation mark inside of a JSON text has a backslash before it, so what a model says is never meant here.
+_SEALED: dict[Dialect, re.Pattern[bytes]] = {
+    "messages": re.compile(rb'("signature"\s*:\s*"|"redacted_thinking"\s*,\s*"data"\s*:\s*")(?!")'),
+    "responses": re.compile(rb'("encrypted_content"\s*:\s*")(?!")'),
+}
+
+
+def native_of(request: Request, dialect: Dialect) -> Native | None:
+    """The request as it came in, where it came in this dialect and is still the same request."""
+    native = request.native
+    if native is None or native.dialect != dialect or native.messages is not request.messages:
+        return None
+    return native
+
+
+def _owner(worker: Worker) -> str:
+    """Whose reasoning it is: a model at an endpoint, whatever its name in the pool."""
+    owner = f"{worker.endpoint} {worker.model}".encode()
+    return hashlib.blake2b(owner, digest_size=6).hexdigest()
+
+
+def marked(raw: bytes, worker: Worker, dialect: Dialect) -> bytes:
+    """A reply, or an event of one, with what the worker's provider has sealed marked as this worker's."""
+    pattern = _SEALED.get(dialect)
+    if pattern is None:
+        return raw
+    return pattern.sub(rb"\1fugu1." + _owner(worker).encode() + b".", raw)
+
+
+def unmarked(sealed: Any, worker: Worker) -> str | None:
+    """What the worker's provider gave; ``None`` where it is another's, or is not marked."""
+    if not isinstance(sealed, str):
+        return None
+    found = _MARK.match(sealed)
+    return sealed[found.end() :] if found and found[1] == _owner(worker) else None

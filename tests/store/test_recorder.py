@@ -1,0 +1,85 @@
+"""Recording beside the work: in order, in few transactions, and nothing lost."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from fugu_adapters.store import Recorder, RunRecord, Store
+from fugu_adapters.types import Attempt
+
+
+def record(number: int, **more: object) -> RunRecord:
+    """A run."""
+    values = {"run_id": f"run-{number}", "created_at": datetime.now(UTC), "text": str(number)}
+    return RunRecord(**{**values, **more})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """An empty store."""
+    return Store(str(tmp_path / "r.db"))
+
+
+def test_all_are_written(store: Store) -> None:
+    """From eight threads at once; closing waits for the last."""
+    recorder = Recorder(store)
+
+    def many(start: int) -> None:
+        for number in range(start, start + 50):
+            recorder.put(record(number))
+
+    threads = [threading.Thread(target=many, args=(100 * n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    recorder.close()
+    assert len(store.list(1_000)) == 400
+    recorder.put(record(9_999))  # it starts again
+    recorder.flush()
+    assert store.last().run_id == "run-9999"  # type: ignore[union-attr]
+    recorder.close()
+
+
+def test_a_run_is_known_from_its_beginning(store: Store) -> None:
+    """Its end takes the place of its beginning, whether or not both are written at once."""
+    recorder = Recorder(store)
+    begun = record(1, status="running", text="")
+    recorder.put(begun)
+    recorder.flush()
+    assert store.get("run-1").status == "running"
+    recorder.put(replace(begun, status="ok", text="done", attempts=(Attempt(worker="w", ok=True),)))
+    recorder.put(record(2, status="running"))
+    recorder.put(record(2, status="cancelled"))
+    recorder.close()
+    assert [(run.run_id, run.status) for run in store.list()] == [("run-2", "cancelled"), ("run-1", "ok")]  # fmt: skip
+    assert store.get("run-1").attempts[0].worker == "w"
+
+
+def test_one_that_is_refused_does_not_take_the_others_with_it(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is named in a warning."""
+    store.record(record(1))
+    recorder = Recorder(store)
+    with caplog.at_level(logging.WARNING, logger="fugu_adapters"):
+        for number in (1, 2, 3):
+            recorder.put(record(number))
+        recorder.close()
+    assert {run.run_id for run in store.list()} == {"run-1", "run-2", "run-3"}
+    assert "run-1 could not be recorded" in caplog.text
+
+
+def test_closing_twice_and_never_used(store: Store) -> None:
+    """Both are fine, and open no database."""
+    recorder = Recorder(store)
+    recorder.flush()
+    recorder.close()
+    recorder.close()
+    assert not store.is_open
