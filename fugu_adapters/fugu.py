@@ -312,8 +312,10 @@ class Fugu:
         request = read_request(messages, options)
         if self._store is not None and not self._store.is_open:
             await asyncio.to_thread(self._store.open)  # before money is spent
-        # Encoding a long prompt takes tens of milliseconds, which would stall the host's loop.
-        prepared = await asyncio.to_thread(self._planner.prepare, request, options)
+        if self._planner.is_quick(request, options):
+            prepared = self._planner.prepare(request, options)
+        else:  # encoding a long prompt takes tens of milliseconds, which would stall the host's loop
+            prepared = await asyncio.to_thread(self._planner.prepare, request, options)
         if prepared.waiting is not None:  # the conversation that the workflow was begun for
             request = replace(request, messages=prepared.waiting.messages)
         decision = prepared.decision

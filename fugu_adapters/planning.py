@@ -10,6 +10,7 @@ from fugu_adapters.engine.results import as_planned
 from fugu_adapters.engine.run import Run
 from fugu_adapters.engine.workflow import deliver, step_order
 from fugu_adapters.errors import ConfigError, InputError, ResumeMismatch
+from fugu_adapters.messages import text_of
 from fugu_adapters.options import RunOptions
 from fugu_adapters.policies.conductor_weights import load_conductor
 from fugu_adapters.policies.coordinator import load_coordinators
@@ -30,6 +31,7 @@ MODELS = ("fugu", "fugu-trinity", "fugu-ultra", "fugu-auto")
 
 EFFORTS = ("low", "medium", "high", "xhigh")
 
+_QUICK = 8_000  # characters
 _WAITING = 1_024  # workflows that wait for tools in memory; the oldest are forgotten first
 
 
@@ -120,6 +122,17 @@ class Planner:
             quality=quality,
             max_cost=max_cost,
             remember=remember,
+        )
+
+    def is_quick(self, request: Request, options: RunOptions) -> bool:
+        """Whether ``prepare`` takes a millisecond or two and touches no file: then a thread costs more than it saves."""
+        return (
+            self.router.is_loaded
+            and options.get("model", "fugu") == "fugu"
+            and options.get("workflow") is None
+            and waiting_token(request.messages) is None
+            and all(worker.base_url or worker.call for worker in self.pool)
+            and sum(len(text_of(message)) for message in request.messages) <= _QUICK
         )
 
     def plan(self, request: Request, options: RunOptions, decision: Decision) -> Plan:

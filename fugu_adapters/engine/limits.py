@@ -245,8 +245,7 @@ class Ledger:
 class Gate:
     """Bounds the calls to one endpoint that are under way, and the queue for them.
 
-    httpx's own connection bound is not used for this: a bounded pool wedges for good when calls are
-    cancelled while they connect (httpcore issue 1093).
+    The HTTP library's own bound is not used for this: it is one for all endpoints, and knows no full queue.
     """
 
     def __init__(self, limit: int, *, queue: int = 1_000) -> None:

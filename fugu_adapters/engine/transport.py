@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import io
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import MappingProxyType
 from typing import Literal
 from urllib.parse import urlsplit
 
-import httpx
+import aiohttp
+import certifi
 from pydantic import SecretStr
 
 from fugu_adapters.errors import (
@@ -39,45 +40,40 @@ MAX_ERROR_BYTES = 64 * 1024
 """What is read of the body of a reply that is not a success: it only holds a code for us."""
 
 _SETTLE = 0.1  # seconds to wait for the end of a body whose content is complete
+_LARGE = 1024 * 1024  # bytes of a body from which on the library wants a file in place of bytes
+_KEPT_S = 60.0  # how long a connection is kept for the next call
 
 _Failure = tuple[type[WorkerError | ConfigError], str, str]  # error, cause_kind, what happened
 
 _FAILURES: Mapping[type[Exception], _Failure] = MappingProxyType(
     {
-        httpx.ConnectTimeout: (WorkerTimeout, "connect_timeout", "no connection in time"),
-        httpx.ReadTimeout: (WorkerTimeout, "read_timeout", "nothing came in time"),
-        httpx.WriteTimeout: (
-            WorkerTimeout,
-            "write_timeout",
-            "the request could not be sent in time",
+        aiohttp.ConnectionTimeoutError: (WorkerTimeout, "connect_timeout", "no connection in time"),
+        aiohttp.ServerTimeoutError: (WorkerTimeout, "timeout", "it took too long"),
+        aiohttp.ClientSSLError: (
+            WorkerUnavailable,
+            "tls",
+            "no secure connection; is its certificate valid?",
         ),
-        httpx.PoolTimeout: (WorkerTimeout, "pool_timeout", "no free connection in time"),
-        httpx.TimeoutException: (WorkerTimeout, "timeout", "it took too long"),
-        httpx.ConnectError: (WorkerUnavailable, "connect", "no connection"),
-        httpx.ReadError: (WorkerUnavailable, "read_error", "the connection broke while reading"),
-        httpx.WriteError: (WorkerUnavailable, "write_error", "the connection broke while sending"),
-        httpx.CloseError: (WorkerUnavailable, "close_error", "the connection broke while closing"),
-        httpx.NetworkError: (WorkerUnavailable, "network", "the network failed"),
-        httpx.ProxyError: (WorkerUnavailable, "proxy", "the proxy failed"),
-        httpx.RemoteProtocolError: (
+        aiohttp.ClientConnectorError: (WorkerUnavailable, "connect", "no connection"),
+        aiohttp.ClientOSError: (WorkerUnavailable, "read_error", "the connection broke"),
+        aiohttp.ServerDisconnectedError: (
             WorkerUnavailable,
             "disconnected",
             "it closed the connection, or did not speak HTTP",
         ),
-        httpx.LocalProtocolError: (WorkerProtocolError, "local_protocol", "not a valid request"),
-        httpx.ProtocolError: (WorkerProtocolError, "http_protocol", "HTTP was violated"),
-        httpx.DecodingError: (WorkerProtocolError, "decoding", "the body could not be decoded"),
-        httpx.TooManyRedirects: (WorkerProtocolError, "redirects", "too many redirects"),
-        httpx.HTTPStatusError: (WorkerProtocolError, "status", "an unexpected status"),
-        httpx.UnsupportedProtocol: (ConfigError, "bad_url", "expected http:// or https://"),
-        httpx.InvalidURL: (ConfigError, "bad_url", "not a valid address"),
-        httpx.TransportError: (WorkerUnavailable, "transport", "the connection failed"),
-        httpx.RequestError: (WorkerUnavailable, "request", "the request failed"),
-        httpx.HTTPError: (WorkerUnavailable, "http", "the request failed"),
-        httpx.StreamError: (WorkerProtocolError, "stream", "the body could not be read"),
+        aiohttp.ClientResponseError: (
+            WorkerUnavailable,
+            "disconnected",
+            "it closed the connection, or did not speak HTTP",
+        ),
+        # Within a body the library does not tell a reset from an early end.
+        aiohttp.ClientPayloadError: (WorkerProtocolError, "truncated", "the reply was cut short"),
+        aiohttp.InvalidURL: (ConfigError, "bad_url", "not a valid http:// or https:// address"),
+        aiohttp.NonHttpUrlClientError: (ConfigError, "bad_url", "expected http:// or https://"),
+        aiohttp.ClientError: (WorkerUnavailable, "http", "the request failed"),
     }
 )
-"""Every exception of the HTTP library; a subclass that is not listed counts as its nearest base."""
+"""What the HTTP library's exceptions mean; a class that is not listed counts as its nearest base."""
 
 _CONNECT_CAUSES: tuple[tuple[type[BaseException], str, str], ...] = (
     (ConnectionRefusedError, "connect_refused", "connection refused; is the server running there?"),
@@ -108,13 +104,20 @@ class HttpStream:
     """
 
     def __init__(
-        self, response: httpx.Response, *, worker: str, max_bytes: int, idle_timeout: float | None
+        self,
+        response: aiohttp.ClientResponse,
+        *,
+        worker: str,
+        max_bytes: int,
+        idle_timeout: float | None,
     ) -> None:
-        self.status = response.status_code
-        self.headers: Mapping[str, str] = MappingProxyType(dict(response.headers))
-        self.ok = response.is_success
-        self._url = response.request.url
-        self._chunks = response.aiter_raw()  # raw: nothing is ever decompressed
+        self.status = response.status
+        self.headers: Mapping[str, str] = MappingProxyType(
+            {name.lower(): value for name, value in response.headers.items()}
+        )
+        self.ok = 200 <= response.status < 300
+        self._url = str(response.url)
+        self._content = response.content
         self._worker = worker
         self._max_bytes = max_bytes if self.ok else MAX_ERROR_BYTES
         self._idle_timeout = idle_timeout
@@ -134,13 +137,15 @@ class HttpStream:
         limit = self._idle_timeout if self._size else None
         if not self._size:
             self._check_head()
-        with _translated(str(self._url), self._worker, phase="body"):
+        with _translated(self._url, self._worker):
             try:
                 async with asyncio.timeout(limit):
-                    chunk = await anext(self._chunks)
+                    chunk = await self._content.readany()
             except TimeoutError:
                 text = f"the reply stalled: nothing came for {limit:.3g} s"
                 raise WorkerTimeout(text, worker=self._worker, cause_kind="idle") from None
+        if not chunk:
+            raise StopAsyncIteration
         self._size += len(chunk)
         if self._size > self._max_bytes:
             raise self._too_long()
@@ -180,8 +185,8 @@ class HttpStream:
         """
         try:
             async with asyncio.timeout(_SETTLE):
-                await anext(self._chunks, None)
-        except (TimeoutError, httpx.HTTPError):
+                await self._content.readany()
+        except (TimeoutError, aiohttp.ClientError):
             return  # then leaving the stream closes the connection
 
 
@@ -204,11 +209,12 @@ class Transport:
         idle_timeout: float = 60.0,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        self._timeout = httpx.Timeout(None, connect=connect_timeout)
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout)
         self._idle_timeout = idle_timeout
         self._ssl_context = ssl_context
         self._clients: dict[
-            asyncio.AbstractEventLoop, tuple[AsyncGenerator[httpx.AsyncClient], httpx.AsyncClient]
+            asyncio.AbstractEventLoop,
+            tuple[AsyncGenerator[aiohttp.ClientSession], aiohttp.ClientSession],
         ] = {}  # weak keys would not help: an open connection refers to its loop
 
     async def post(
@@ -268,16 +274,17 @@ class Transport:
         idle_timeout: float | None,
     ) -> AsyncGenerator[HttpStream]:
         client = await self._client()
-        with _translated(url, worker, phase="open"):
-            request = client.build_request(method, url, content=body, headers=_unwrap(headers))
-            response = await client.send(request, stream=True)
+        data = io.BytesIO(body) if body is not None and len(body) > _LARGE else body
+        with _translated(url, worker):
+            response = await client.request(
+                method, url, data=data, headers=_unwrap(headers), allow_redirects=False
+            )
         try:
             yield HttpStream(
                 response, worker=worker, max_bytes=max_bytes, idle_timeout=idle_timeout
             )
         finally:
-            with suppress(httpx.HTTPError):  # what happened before matters, not how closing went
-                await response.aclose()
+            response.close()  # a connection whose reply was read to its end has been given back before
 
     async def aclose(self) -> None:
         """Close the connections of the running loop. Those of other loops close with their loops."""
@@ -285,7 +292,7 @@ class Transport:
         if held is not None:
             await held[0].aclose()
 
-    async def _client(self) -> httpx.AsyncClient:
+    async def _client(self) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
         held = self._clients.get(loop)
         if held is None:
@@ -297,30 +304,38 @@ class Transport:
             held = self._clients[loop] = (lifespan, await anext(lifespan))
         return held[1]
 
-    async def _lifespan(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[httpx.AsyncClient]:
+    async def _lifespan(
+        self, loop: asyncio.AbstractEventLoop
+    ) -> AsyncGenerator[aiohttp.ClientSession]:
         """Holds a loop's client. The loop closes its open async generators, and this one, at its end."""
-        client = httpx.AsyncClient(
-            verify=self._ssl_context or _default_ssl_context(),
-            cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
-            follow_redirects=False,
+        client = aiohttp.ClientSession(
+            # How many calls run at a time is the engine's to bound.
+            connector=aiohttp.TCPConnector(
+                limit=0,
+                ssl=self._ssl_context or _default_ssl_context(),
+                keepalive_timeout=_KEPT_S,
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
             trust_env=False,
             timeout=self._timeout,
-            # A bounded pool of this library wedges for good once calls are cancelled while they
-            # connect; how many run at a time is the engine's to bound.
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
             headers={"accept-encoding": "identity", "user-agent": "fugu-adapters"},
         )
         try:
             yield client
         finally:
             self._clients.pop(loop, None)
-            await client.aclose()
+            await client.close()
 
 
 @functools.cache
 def _default_ssl_context() -> ssl.SSLContext:
     """Made on first use (it takes tens of milliseconds) and shared by all clients."""
-    return httpx.create_ssl_context(trust_env=False)
+    context = ssl.SSLContext(
+        ssl.PROTOCOL_TLS_CLIENT
+    )  # unlike create_default_context, asks no variables
+    context.load_verify_locations(cafile=certifi.where())
+    return context
 
 
 def _unwrap(headers: Mapping[str, str | SecretStr]) -> dict[str, str]:
@@ -331,23 +346,19 @@ def _unwrap(headers: Mapping[str, str | SecretStr]) -> dict[str, str]:
 
 
 @contextmanager
-def _translated(url: str, worker: str, *, phase: Literal["open", "body"]) -> Iterator[None]:
+def _translated(url: str, worker: str) -> Iterator[None]:
     """Turn the HTTP library's exceptions into ours. Their texts may hold URLs, so none is shown."""
     try:
         yield
-    except tuple(_FAILURES) as error:
-        raise _translate(error, url, worker, phase) from None
+    except aiohttp.ClientError as error:
+        raise _translate(error, url, worker) from None
 
 
-def _translate(
-    error: Exception, url: str, worker: str, phase: Literal["open", "body"]
-) -> FuguError:
+def _translate(error: Exception, url: str, worker: str) -> FuguError:
     base = next(cls for cls in type(error).__mro__ if cls in _FAILURES)
     kind, cause, what = _FAILURES[base]
-    if isinstance(error, httpx.ConnectError):
+    if isinstance(error, aiohttp.ClientConnectorError):
         cause, what = _connect_cause(error) or (cause, what)
-    if isinstance(error, httpx.RemoteProtocolError) and phase == "body":
-        kind, cause, what = WorkerProtocolError, "truncated", "the reply was cut short"
     text = f"{_origin(url)}: {what}"
     if issubclass(kind, WorkerError):
         return kind(text, worker=worker, cause_kind=cause)

@@ -71,6 +71,11 @@ class Router:
                 self._selector = ClusterSelector(self._bundle())
             return self._selector
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether weights and encoder are there already."""
+        return self._selector is not None and self._encode.cache_info().currsize > 0
+
     def _bundle(self) -> Bundle:
         if self.pool.selector is not None:
             return load_bundle(self.pool.selector)

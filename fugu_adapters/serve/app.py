@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -32,6 +33,8 @@ from fugu_adapters.serve.state import Conversations
 from fugu_adapters.store import Store
 
 __all__ = ["Settings", "make_app"]
+
+_logger = logging.getLogger("fugu_adapters.serve")
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _MADE = 1_780_000_000  # what /v1/models says of when its models were made; clients want a number
@@ -73,16 +76,10 @@ def make_app(fugu: Fugu, *, store: Store | None = None, settings: Settings | Non
         finally:
             await fugu.aclose()
 
-    def of(speaker: Speaker) -> _Door:
-        return _Door(server, speaker)
-
-    messages = MessagesSpeaker()
-    return Starlette(
+    return _Api(
+        server,
         routes=[
-            Route("/v1/chat/completions", of(ChatSpeaker()), methods=["POST"]),
-            Route("/v1/responses", of(ResponsesSpeaker()), methods=["POST"]),
             Route("/v1/responses/{id}", server.response, methods=["GET", "DELETE"]),
-            Route("/v1/messages", of(messages), methods=["POST"]),
             Route("/v1/messages/count_tokens", server.count_tokens, methods=["POST"]),
             Route("/v1/models", server.models),
             Route("/v1/models/{id}", server.model),
@@ -95,14 +92,25 @@ def make_app(fugu: Fugu, *, store: Store | None = None, settings: Settings | Non
     )
 
 
-class _Door:
-    """A dialect's endpoint, as an ASGI application: a route would wrap a function in a request of its own."""
+class _Api(Starlette):
+    """The three dialects' endpoints without what stands between a framework's door and its functions."""
 
-    def __init__(self, server: _Server, speaker: Speaker) -> None:
-        self._server, self._speaker = server, speaker
+    def __init__(self, server: _Server, **options: Any) -> None:
+        super().__init__(**options)
+        self._server = server
+        self._speakers: dict[str, Speaker] = {
+            "/v1/chat/completions": ChatSpeaker(),
+            "/v1/responses": ResponsesSpeaker(),
+            "/v1/messages": MessagesSpeaker(),
+        }
 
-    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        await self._server.answer(self._speaker, scope, receive, send)
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """An ASGI application."""
+        speaker = self._speakers.get(scope.get("path"))
+        if speaker is not None and scope["type"] == "http" and scope["method"] == "POST":
+            await self._server.answer(speaker, scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 class _Server:
@@ -153,7 +161,9 @@ class _Server:
         except Denied as denied:
             status = denied.problem.status
             await send_json(send, status, speaker.problem(denied.problem), problem=denied.problem)
-        except FuguError as error:  # before there was a run
+        except Exception as error:  # before there was a run: in one, the exchange tells
+            if not isinstance(error, FuguError):
+                _logger.exception("a request could not be read")
             problem = problem_of(error)
             status = problem.status
             await send_json(send, status, speaker.problem(problem), problem=problem)

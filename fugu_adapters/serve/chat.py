@@ -293,13 +293,9 @@ def _settings(body: Mapping[str, Any], tools: Tools) -> RunOptions:
         elif choice not in (None, "auto", "none", "required"):
             raise InputError("tool_choice: expected auto, none, required or a named function")
         options["tool_choice"] = choice
-    form = body.get("response_format")
-    if form is not None and not isinstance(form, Mapping):
-        raise InputError("response_format: expected an object")
-    if form is not None and not isinstance(form.get("json_schema", {}), Mapping):
-        raise InputError("response_format.json_schema: expected an object")
-    if form is not None and form.get("type") != "text":
-        options["response_format"] = dict(form)
+    form = _form(body.get("response_format"))
+    if form is not None:
+        options["response_format"] = form
     bound = integer(body, "max_completion_tokens", "max_tokens")
     if bound is not None:
         options["max_output_tokens"] = bound
@@ -315,6 +311,14 @@ def _settings(body: Mapping[str, Any], tools: Tools) -> RunOptions:
     if isinstance(seed, int) and not isinstance(seed, bool):
         options["seed"] = seed
     return options
+
+
+def _form(form: Any) -> dict[str, Any] | None:
+    if form is None:
+        return None
+    if not isinstance(form, Mapping) or not isinstance(form.get("json_schema", {}), Mapping):
+        raise InputError("response_format: expected an object, and so its json_schema")
+    return None if form.get("type") == "text" else dict(form)
 
 
 def sampling(body: Mapping[str, Any]) -> RunOptions:

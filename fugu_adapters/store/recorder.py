@@ -1,14 +1,16 @@
 """Recording runs beside the work: a thread that writes what has come together since it last wrote.
 
-A server has many short runs, and a transaction for each would take longer than the run. A run is known to the store
-from its beginning, as ``running``, so that one whose process was killed is not lost without a trace.
+A server has many short runs, and a transaction for each would take longer than the run. A run that does not end at once is
+known to the store while it goes on, as ``running``, so that one whose process was killed is not lost without a trace.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import threading
+import time
 
 from fugu_adapters.errors import FuguError
 from fugu_adapters.store.records import RunRecord
@@ -16,6 +18,8 @@ from fugu_adapters.store.store import Store
 
 __all__ = ["Recorder"]
 
+_BEGUN_S = 0.25  # from when on a run that has not ended is written as running
+_LINGER_S = 0.05  # how long a record waits for others: a transaction costs four times a record
 _MOST = 200  # records in one transaction
 _WAITING = 10_000  # records in memory; of a store that is slower than that, no more are
 _logger = logging.getLogger("fugu_adapters")
@@ -70,25 +74,41 @@ class Recorder:
         self._write_all([item for item in late if isinstance(item, RunRecord)])
 
     def _write(self) -> None:
-        while True:
-            records: dict[str, RunRecord] = {}
-            waiting: list[threading.Event] = []
-            item = self._queue.get()
-            while True:
+        """Until it is told to stop: take records in, and write those whose time has come, all at once."""
+        ended: dict[str, RunRecord] = {}
+        begun: dict[str, tuple[float, RunRecord]] = {}  # the oldest first
+        at = math.inf  # when to write next
+        stopping = False
+        while not stopping:
+            waiting: threading.Event | None = None
+            try:
+                wait = None if at == math.inf else max(0.0, at - time.monotonic())
+                item = self._queue.get(timeout=wait)
+            except queue.Empty:
+                pass
+            else:
+                now = time.monotonic()
                 if item is None:
-                    break
-                if isinstance(item, threading.Event):
-                    waiting.append(item)
+                    stopping = True
+                elif isinstance(item, threading.Event):
+                    waiting = item
+                elif item.status == "running":
+                    begun[item.run_id] = now + _BEGUN_S, item
                 else:
-                    records[item.run_id] = item
-                if len(records) >= _MOST or self._queue.empty():
-                    break
-                item = self._queue.get()
-            self._write_all(list(records.values()))
-            for written in waiting:
-                written.set()
-            if item is None:
-                return
+                    begun.pop(item.run_id, None)
+                    ended[item.run_id] = item
+                at = min(at, now + (_LINGER_S if ended else _BEGUN_S))
+                if not (stopping or waiting or len(ended) >= _MOST or now >= at):
+                    continue
+            everything = stopping or waiting is not None
+            due = [
+                run for run, (when, _) in begun.items() if everything or when <= time.monotonic()
+            ]
+            self._write_all([*(begun.pop(run)[1] for run in due), *ended.values()])
+            ended.clear()
+            at = min((when for when, _ in begun.values()), default=math.inf)
+            if waiting is not None:
+                waiting.set()
 
     def _write_all(self, records: list[RunRecord]) -> None:
         if not records:

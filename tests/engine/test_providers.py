@@ -204,7 +204,7 @@ async def test_a_stream_without_a_reply(api: str, content: bytes) -> None:
     [
         ("finish", WorkerProtocolError, "truncated"),
         ("cut", WorkerProtocolError, "truncated"),
-        ("reset", WorkerUnavailable, "read_error"),
+        ("reset", WorkerProtocolError, "truncated"),
         ("stall", WorkerTimeout, "idle"),
     ],
 )

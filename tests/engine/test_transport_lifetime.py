@@ -135,6 +135,5 @@ async def test_secrets_stay_out_of_the_log(caplog: pytest.LogCaptureFixture) -> 
         with pytest.raises(WorkerUnavailable):
             await post(transport, server.url("a"))
         await transport.aclose()
-    assert caplog.records
     assert CANARY not in caplog.text
     assert CANARY not in repr(caplog.records)

@@ -175,7 +175,7 @@ def test_neither_sdk_nor_engine_is_loaded_for_it() -> None:
     code = (
         "import sys, mcp_server.stdio, mcp_server.early, fugu_adapters.cli.mcp;"
         "from mcp_server.tools import listing; listing('tools/list');"
-        "print([m for m in ('mcp', 'numpy', 'httpx', 'anyio', 'fugu_adapters.fugu', 'starlette',"
+        "print([m for m in ('mcp', 'numpy', 'aiohttp', 'httpx', 'anyio', 'fugu_adapters.fugu', 'starlette',"
         " 'fugu_adapters.policies', 'sqlalchemy') if m in sys.modules])"
     )
     out = subprocess.run(
