@@ -11,7 +11,7 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
 # Certificates as the machine trusts them, company proxies included.
 export UV_SYSTEM_CERTS := true
 
-.PHONY: help demo test lint unit wheel sets conformance test-clients test-lm weights lock bench clean
+.PHONY: help demo test lint unit wheel sets conformance test-clients test-lm weights lock bench bench-gateway clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -59,6 +59,9 @@ test-lm: $(UV) weights  ## a language model's hidden state as encoder (torch: 1 
 
 bench: .venv-bench/.ready  ## decision time beside LiteLLM's router, in one run
 	.venv-bench/bin/python benchmarks/decision_latency.py
+
+bench-gateway: .venv-bench/.ready  ## requests a second through `fugu serve`, the LiteLLM proxy and a bare proxy, in one run
+	.venv-bench/bin/python benchmarks/gateway.py
 
 lock: $(UV)  ## resolve the pinned requirements anew
 	$(COMPILE) pyproject.toml --extra embedded --group build -o requirements/demo.txt

@@ -341,7 +341,7 @@ class Fugu:
         if run.waiting is not None:
             reply = await asyncio.to_thread(self._planner.suspend, run, worker, reply)
         result = result_of(run, decision, worker, reply)
-        if self._recorder is not None:
+        if self._store is None or self._recorder is not None:
             self._record(result, run, options)
         else:
             await asyncio.to_thread(self._record, result, run, options)

@@ -452,7 +452,7 @@ def to_plain(record: Any) -> Any:
     kind = type(record)
     if record is None or kind in _SCALARS:
         return record
-    names = _plain_fields(kind)
+    names: tuple[str, ...] | None = _plain_fields(kind)  # type: ignore[arg-type]  # types are hashable
     if names is not None:
         return {name: to_plain(getattr(record, name)) for name in names}
     if isinstance(record, Mapping):

@@ -27,7 +27,7 @@ KEY = "FUGU_KEY"
 
 _NO_KEY = "none-needed"  # clients want something to send
 _PATIENCE_MS = 7_200_000
-_WINDOW, _REPLY = 200_000, 32_000  # tokens; opencode compacts by them
+_WINDOW, _REPLY = 200_000, 32_000  # tokens; the clients compact by them
 
 
 def plan_connection(
@@ -110,6 +110,7 @@ def _codex(url: str, model: str, has_key: bool) -> str:
     lines = [
         f"model = {json.dumps(model)}",
         'model_provider = "fugu"',
+        f"model_context_window = {_WINDOW}",
         "",
         "[model_providers.fugu]",
         *(f"{name} = {json.dumps(value)}" for name, value in provider.items()),
