@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -42,6 +43,8 @@ def serve(
     At http://HOST:PORT/v1 it speaks OpenAI's Chat Completions and Responses and Anthropic's Messages.
     `fugu connect` tells Claude Code, Codex and opencode of it. Beyond loopback, requests need a key.
     """
+    # A decision's products are too small for several threads, which would only take the cores from each other.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from fugu_adapters.errors import InputError
     from fugu_adapters.fugu import Fugu
     from fugu_adapters.planning import EFFORTS

@@ -189,9 +189,11 @@ class Caller:
             seconds = run.remaining if last else run.remaining / 2
             with call_span(worker, run_id=run.run_id, attempt=attempt) as span:
                 try:
-                    reply = await _bounded(
-                        backend.call(request, on_delta=on_delta if run.stream else None), seconds
-                    )
+                    call = backend.call(request, on_delta=on_delta if run.stream else None)
+                    if getattr(backend, "heeds_cancellation", False):
+                        reply = await _timed(call, seconds)
+                    else:
+                        reply = await _bounded(call, seconds)
                 except WorkerError as error:
                     span.set_attribute("error.type", error.cause_kind)
                     raise
@@ -272,6 +274,17 @@ def _complete_usage(reply: Reply, run: Run) -> Usage:
     )
 
 
+async def _timed(call: Coroutine[Any, Any, T], seconds: float) -> T:
+    """Await ``call``, which stops when it is cancelled, for so long."""
+    try:
+        async with asyncio.timeout(max(0.0, seconds)) as bound:
+            return await call
+    except TimeoutError:
+        if not bound.expired():
+            raise
+        raise _too_late(seconds) from None
+
+
 async def _bounded(call: Coroutine[Any, Any, T], seconds: float) -> T:
     """Await ``call`` for so long; then cancel it, and abandon it if it does not stop.
 
@@ -286,7 +299,11 @@ async def _bounded(call: Coroutine[Any, Any, T], seconds: float) -> T:
     if done:
         return task.result()
     await _stop(task)
-    raise WorkerTimeout(f"no reply within {seconds:.1f} s", cause_kind="attempt_timeout")
+    raise _too_late(seconds)
+
+
+def _too_late(seconds: float) -> WorkerTimeout:
+    return WorkerTimeout(f"no reply within {seconds:.1f} s", cause_kind="attempt_timeout")
 
 
 async def _stop(task: asyncio.Task[T]) -> None:

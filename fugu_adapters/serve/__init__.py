@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import ipaddress
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -62,15 +61,13 @@ def serve(
         raise ConfigError(
             f"serving needs {error.name}; run `pip install 'fugu-adapters[serve]'`"
         ) from None
-    settings = settings or Settings()
+    settings = replace(settings or Settings(), own_process=True)
     if not is_loopback(host):
         settings = replace(settings, keys=True)
     if settings.keys and (store is None or not any(not key.revoked for key in store.list_keys())):
         raise ConfigError(
             "a request has to bring a key, and there is none yet: `fugu keys add NAME` makes one"
         )
-    # A thread that records may hold the interpreter for so long when a reply could go out; 5 ms are the default.
-    sys.setswitchinterval(0.0005)
     uvicorn.run(
         make_app(fugu, store=store, settings=settings),
         host=host,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -50,6 +52,7 @@ class Settings:
         max_requests: requests under way at a time; more are told to come later.
         keep_alive_s: seconds of silence after which a streamed reply says that it is still there.
         allowed_hosts: names that the server is reached by, besides loopback; ``*`` for any.
+        own_process: whether the process is the server's alone, so that it may be tuned for it.
     """
 
     keys: bool = False
@@ -57,6 +60,7 @@ class Settings:
     max_requests: int = 256
     keep_alive_s: float = 10.0
     allowed_hosts: Sequence[str] = ()
+    own_process: bool = False
 
 
 def make_app(fugu: Fugu, *, store: Store | None = None, settings: Settings | None = None) -> Starlette:  # fmt: skip
@@ -71,9 +75,11 @@ def make_app(fugu: Fugu, *, store: Store | None = None, settings: Settings | Non
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        warming = asyncio.create_task(_warm(fugu, freeze=server.settings.own_process))
         try:
             yield
         finally:
+            await asyncio.wait({warming})
             await fugu.aclose()
 
     return _Api(
@@ -90,6 +96,15 @@ def make_app(fugu: Fugu, *, store: Store | None = None, settings: Settings | Non
         lifespan=lifespan,
         exception_handlers={404: _not_found, 405: _not_found},
     )
+
+
+async def _warm(fugu: Fugu, *, freeze: bool) -> None:
+    """Load what the first request would have to wait for."""
+    with contextlib.suppress(FuguError):  # the first request tells
+        await asyncio.to_thread(fugu.plan, "What is there?", model="fugu")
+    if freeze:  # the garbage collector need not look at weights and modules again and again
+        gc.collect()
+        gc.freeze()
 
 
 class _Api(Starlette):
@@ -115,7 +130,7 @@ class _Api(Starlette):
 
 class _Server:
     def __init__(self, fugu: Fugu, store: Store | None, settings: Settings) -> None:
-        self._fugu, self._settings = fugu, settings
+        self._fugu, self.settings = fugu, settings
         self._access = Access(store, required=settings.keys)
         self._conversations = Conversations(store)
         self._heartbeat = Heartbeat(settings.keep_alive_s)
@@ -133,16 +148,15 @@ class _Server:
         try:
             headers = _headers(scope)
             guest = await self._admit(headers)
-            if self._under_way > self._settings.max_requests:
-                text = (
-                    f"{self._settings.max_requests} requests are under way; try again in a moment"
-                )
+            if self._under_way > self.settings.max_requests:
+                text = f"{self.settings.max_requests} requests are under way; try again in a moment"
                 raise Denied(Problem(status=429, kind="rate_limit", text=text, retry_after=1))
             body = await self._body(headers, receive)
             owner = guest.key.digest if guest else ""
+            whole = body
             if speaker.name == "responses":
-                body = await self._conversations.continued(body, owner)
-            asked = speaker.read(body, headers)
+                whole = await self._conversations.continued(body, owner)
+            asked = speaker.read(whole, headers)
             model = _model(asked)
             exchange = Exchange(
                 self._fugu,
@@ -184,8 +198,8 @@ class _Server:
 
     async def _admit(self, headers: Mapping[str, str]) -> Guest | None:
         """Raises ``Denied`` for pages of other sites, and for requests without a key that is good."""
-        hosts = (*_LOOPBACK, *self._settings.allowed_hosts)
-        if not self._settings.keys and "*" not in hosts:
+        hosts = (*_LOOPBACK, *self.settings.allowed_hosts)
+        if not self.settings.keys and "*" not in hosts:
             origin = headers.get("origin")
             named = [urlsplit(f"//{headers.get('host', '')}").hostname]
             named += [urlsplit(origin).hostname] if origin is not None else []
@@ -195,7 +209,7 @@ class _Server:
         return await self._access.admit(headers)
 
     async def _body(self, headers: Mapping[str, str], receive: Receive) -> Mapping[str, Any]:
-        most, data = self._settings.max_body, bytearray()
+        most, data = self.settings.max_body, bytearray()
         declared = headers.get("content-length", "")
         too_large = Denied(
             Problem(status=413, kind="too_large", text=f"a request may have {most:,} bytes")

@@ -24,6 +24,7 @@ Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 GONE = 499
 """What stands in metrics for a request whose client went away."""
 
+_WATCH_AFTER_S = 0.05
 _STOPPING = Problem(status=503, kind="overloaded", text="the server is being stopped; try again")
 _logger = logging.getLogger("fugu_adapters.serve")
 
@@ -113,24 +114,44 @@ class Exchange:
 
     async def run(self) -> None:
         """Answer, and see to it that nothing goes on once this ends."""
-        answering = asyncio.create_task(
-            self._fugu.arun(
-                list(self._asked.messages),
-                on_event=self._on_event,
-                stream=self._asked.stream,
-                **self._options,
-            )
+        if self._writer is not None:
+            await self._run_in_pieces(self._writer)
+            return
+        try:
+            await self._run_whole()
+        except asyncio.CancelledError:
+            me = asyncio.current_task()
+            if not self._gone or me is None:
+                raise
+            me.uncancel()  # it was the client that ended this, and nobody waits for anything any more
+
+    async def _run_whole(self) -> None:
+        """Most replies come soon, so that only for those that do not is it worth while to watch the client."""
+        me = asyncio.current_task()
+        watching: list[asyncio.Task[None]] = []
+        timer = asyncio.get_running_loop().call_later(
+            _WATCH_AFTER_S, lambda: watching.append(asyncio.create_task(self._watch(me)))
         )
+        try:
+            answer = await self._answer()
+        except asyncio.CancelledError:
+            if self._gone or not await self._stop(_STOPPING):
+                raise
+            return
+        finally:
+            timer.cancel()
+            for task in watching:
+                task.cancel()
+                await asyncio.wait({task})
+        await self._reply_whole(answer)
+
+    async def _run_in_pieces(self, writer: Writer) -> None:
+        answering = asyncio.create_task(self._answer())
         answering.add_done_callback(lambda _: self._wake.set())
         watching = asyncio.create_task(self._watch(answering))
-        if self._writer is not None:
-            self._heartbeat.add(self)
+        self._heartbeat.add(self)
         try:
-            if self._writer is None:
-                await asyncio.wait({answering})
-                await self._reply_whole(answering)
-            else:
-                await self._reply_in_pieces(answering, self._writer)
+            await self._reply_in_pieces(answering, writer)
         except asyncio.CancelledError:
             if not await self._stop(_STOPPING):
                 raise
@@ -139,7 +160,21 @@ class Exchange:
             watching.cancel()
             answering.cancel()
             await asyncio.wait({answering, watching})
-            _seen(answering)
+
+    async def _answer(self) -> Result | Problem:
+        """The run's result, or what went wrong in it."""
+        try:
+            return await self._fugu.arun(
+                list(self._asked.messages),
+                on_event=self._on_event,
+                stream=self._asked.stream,
+                **self._options,
+            )
+        except Exception as error:
+            problem = problem_of(error)
+            if problem.kind == "internal":
+                _logger.error("a run failed", exc_info=error)
+            return problem
 
     # --- what happens in the run ---------------------------------------------------------------
 
@@ -167,52 +202,46 @@ class Exchange:
             self._say(self._writer.silence("working"))
         self._quiet = True
 
-    async def _watch(self, answering: asyncio.Task[Result]) -> None:
+    async def _watch(self, answering: asyncio.Task[Any] | None) -> None:
         """Stop the run when the client goes away."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self._gone = True
-        answering.cancel()
+        if answering is not None:
+            answering.cancel()
 
     # --- replying ------------------------------------------------------------------------------
 
-    async def _reply_whole(self, answering: asyncio.Task[Result]) -> None:
-        if self._gone:
+    async def _reply_whole(self, answer: Result | Problem) -> None:
+        if isinstance(answer, Problem):
+            await self._refuse(answer)
             return
-        problem = _failure(answering)
-        if problem is not None:
-            await self._refuse(problem)
-            return
-        self.result = result = answering.result()
-        body = self._speaker.whole(self._asked, result)
+        self.result = answer
+        self._worker = answer.worker  # another one, where the first could not be reached
+        body = self._speaker.whole(self._asked, answer)
         if self._keep is not None:
             await self._keep(body)
         headers = [*self._headers(), (b"content-length", str(len(body)).encode())]
-        if result.cost_usd is not None:
-            headers.append((b"x-fugu-cost-usd", f"{result.cost_usd:.6f}".encode()))
+        if answer.cost_usd is not None:
+            headers.append((b"x-fugu-cost-usd", f"{answer.cost_usd:.6f}".encode()))
         await self._start(200, b"application/json", headers)
         await self._send({"type": "http.response.body", "body": body})
 
-    async def _reply_in_pieces(self, answering: asyncio.Task[Result], writer: Writer) -> None:
-        while not self._gone:
+    async def _reply_in_pieces(
+        self, answering: asyncio.Task[Result | Problem], writer: Writer
+    ) -> None:
+        while True:
             await self._wake.wait()
             self._wake.clear()
-            done = answering.done()
             if self._gone:
                 return
+            done = answering.done()
             if done:
-                problem = _failure(answering)
-                if problem is not None and not self._started and not self._out:
-                    await self._refuse(problem)
+                answer = answering.result()
+                if isinstance(answer, Problem) and not self._started and not self._out:
+                    await self._refuse(answer)
                     return
-                if problem is None:
-                    self.result = answering.result()
-                    end = writer.finish(self.result)
-                    if self._keep is not None:
-                        await self._keep(end)
-                    self._out += end
-                else:
-                    self._out += writer.fail(problem)
+                self._out += await self._end(answer, writer)
             data = bytes(self._out)
             self._out.clear()
             if not self._started:
@@ -222,6 +251,15 @@ class Exchange:
             await self._send({"type": "http.response.body", "body": data, "more_body": not done})
             if done:
                 return
+
+    async def _end(self, answer: Result | Problem, writer: Writer) -> bytes:
+        if isinstance(answer, Problem):
+            return writer.fail(answer)
+        self.result = answer
+        end = writer.finish(answer)
+        if self._keep is not None:  # before the client knows of it, who may go on from it at once
+            await self._keep(end)
+        return end
 
     async def _stop(self, problem: Problem) -> bool:
         """The last words of a server that is being stopped; whether they could be said."""
@@ -262,25 +300,6 @@ class Exchange:
                 "headers": [(b"content-type", kind), *headers],
             }
         )
-
-
-def _failure(answering: asyncio.Task[Result]) -> Problem | None:
-    """What went wrong in a run that has ended, if anything did."""
-    if answering.cancelled():
-        return _STOPPING
-    error = answering.exception()
-    if error is None:
-        return None
-    problem = problem_of(error)
-    if problem.kind == "internal":
-        _logger.error("a run failed", exc_info=error)
-    return problem
-
-
-def _seen(task: asyncio.Task[Any]) -> None:
-    """Look at a task's end, so that asyncio does not complain of an unseen exception."""
-    if not task.cancelled():
-        task.exception()
 
 
 async def send_json(

@@ -15,6 +15,7 @@ from fugu_adapters.store import Store
 __all__ = ["Conversations"]
 
 _IN_MEMORY = 1_024
+_LONGEST = 10_000  # replies of a conversation
 
 
 class Conversations:
@@ -35,18 +36,20 @@ class Conversations:
             InputError: that conversation is not known here.
         """
         previous = body.get("previous_response_id")
+        before: list[list[Any]] = []
         if previous is None:
             return body
-        found = await self.get(str(previous), owner)
-        if found is None:
-            raise InputError(
-                f"previous_response_id: {str(previous)[:80]!r} is not known here; it was made with store = false, "
-                "by another key, or more than a month ago. Send the whole input"
-            )
-        items = body.get("input")
-        if isinstance(items, str):
-            items = [{"role": "user", "content": items}]
-        return {**body, "input": [*found["items"], *(items or ())]}
+        while previous is not None and len(before) < _LONGEST:
+            found = await self.get(str(previous), owner)
+            if found is None:
+                raise InputError(
+                    f"previous_response_id: {str(previous)[:80]!r} is not known here; it was made with store = false, "
+                    "by another key, or more than a month ago. Send the whole input"
+                )
+            before.append(found["items"])
+            previous = found["previous"]
+        items = [item for earlier in reversed(before) for item in earlier]
+        return {**body, "input": [*items, *_items(body.get("input"))]}
 
     async def get(self, response_id: str, owner: str) -> Mapping[str, Any] | None:
         """A kept reply, with the items that led to it and its own."""
@@ -70,16 +73,18 @@ class Conversations:
 
     async def _keep(self, body: Mapping[str, Any], response: Mapping[str, Any], owner: str) -> None:
         response_id, output = response.get("id"), response.get("output")
+        previous = body.get("previous_response_id")
         if not isinstance(response_id, str):
             return
-        items = body["input"]
-        if isinstance(items, str):
-            items = [{"role": "user", "content": items}]
-        items = [*items, *(output if isinstance(output, list) else ())]
+        kept: dict[str, Any] = {
+            "previous": None if previous is None else str(previous),
+            "items": [*_items(body.get("input")), *_items(output)],
+            "response": dict(response),
+        }
         if self._store is not None:
-            await asyncio.to_thread(self._store.keep_response, response_id, owner, items, dict(response))  # fmt: skip
+            await asyncio.to_thread(self._store.keep_response, response_id, owner, **kept)
             return
-        self._memory[response_id, owner] = {"items": items, "response": response}
+        self._memory[response_id, owner] = kept
         while len(self._memory) > _IN_MEMORY:
             self._memory.popitem(last=False)
 
@@ -88,6 +93,12 @@ class Conversations:
         if self._store is None:
             return self._memory.pop((response_id, owner), None) is not None
         return await asyncio.to_thread(self._store.forget_response, response_id, owner)
+
+
+def _items(given: Any) -> list[Any]:
+    if isinstance(given, str):
+        return [{"role": "user", "content": given}]
+    return given if isinstance(given, list) else []
 
 
 def _response_in(reply: bytes) -> Mapping[str, Any] | None:

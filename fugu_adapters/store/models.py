@@ -155,7 +155,8 @@ responses = Table(
     Column("response_id", String(80), primary_key=True),
     Column("created_at", _Utc, nullable=False, index=True),
     Column("owner", String(64), nullable=False),  # digest of the key that asked, or nothing
-    Column("items", _JSON, nullable=False),
+    Column("previous", String(80)),  # the response that this one goes on from
+    Column("items", _JSON, nullable=False),  # its own input and output
     Column("response", _JSON, nullable=False),
 )
 

@@ -7,10 +7,9 @@ known to the store while it goes on, as ``running``, so that one whose process w
 from __future__ import annotations
 
 import logging
-import math
-import queue
 import threading
 import time
+from collections import deque
 
 from fugu_adapters.errors import FuguError
 from fugu_adapters.store.records import RunRecord
@@ -19,7 +18,7 @@ from fugu_adapters.store.store import Store
 __all__ = ["Recorder"]
 
 _BEGUN_S = 0.25  # from when on a run that has not ended is written as running
-_LINGER_S = 0.05  # how long a record waits for others: a transaction costs four times a record
+_REST_S = 0.05  # between two transactions, each of which costs four times a record
 _MOST = 200  # records in one transaction
 _WAITING = 10_000  # records in memory; of a store that is slower than that, no more are
 _logger = logging.getLogger("fugu_adapters")
@@ -34,81 +33,84 @@ class Recorder:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._queue: queue.Queue[RunRecord | threading.Event | None] = queue.Queue(_WAITING)
+        self._items: deque[RunRecord | threading.Event | None] = deque()
+        self._idle = False
+        self._wake = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def put(self, record: RunRecord) -> None:
         """Take a record to be written soon; a later one of the same run takes its place."""
-        with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._write, name="fugu-recorder", daemon=True)  # fmt: skip
-                self._thread.start()
-        try:
-            self._queue.put_nowait(record)
-        except queue.Full:  # waiting would stop everything else that the server does
+        if len(self._items) >= _WAITING:  # waiting would stop everything else that the server does
             _logger.warning("run %s is not recorded: the store is too slow", record.run_id)
+            return
+        self._add(record)
+        if self._thread is None:
+            with self._lock:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._work, name="fugu-recorder", daemon=True)  # fmt: skip
+                    self._thread.start()
 
     def flush(self) -> None:
         """Wait until everything so far is written."""
         if self._thread is None:
             return
         written = threading.Event()
-        self._queue.put(written)
+        self._add(written)
         written.wait()
 
     def close(self) -> None:
         """Write what is left, and stop. A later record starts it again."""
-        thread = self._thread
-        if thread is None:
-            return
-        self._queue.put(None)
-        thread.join()
-        with (
-            self._lock
-        ):  # until here no other thread was started, which could have taken the end for its own
+        with self._lock:
+            thread = self._thread
+            if thread is None:
+                return
+            self._add(None)
+            thread.join()
+            late = [item for item in self._items if isinstance(item, RunRecord)]
+            self._items.clear()
             self._thread = None
-            late = []
-            while not self._queue.empty():
-                late.append(self._queue.get())
-        self._write_all([item for item in late if isinstance(item, RunRecord)])
+        self._write_all(late)
 
-    def _write(self) -> None:
-        """Until it is told to stop: take records in, and write those whose time has come, all at once."""
-        ended: dict[str, RunRecord] = {}
+    def _add(self, item: RunRecord | threading.Event | None) -> None:
+        """Waking the thread for every record would cost more than writing it."""
+        self._items.append(item)
+        if self._idle:
+            self._wake.set()
+
+    def _work(self) -> None:
+        """Until it is told to stop: take in what has come, write what is due, rest."""
         begun: dict[str, tuple[float, RunRecord]] = {}  # the oldest first
-        at = math.inf  # when to write next
-        stopping = False
-        while not stopping:
-            waiting: threading.Event | None = None
-            try:
-                wait = None if at == math.inf else max(0.0, at - time.monotonic())
-                item = self._queue.get(timeout=wait)
-            except queue.Empty:
-                pass
-            else:
-                now = time.monotonic()
+        while True:
+            self._idle = True
+            if not self._items:
+                first = next(iter(begun.values()), None)
+                self._wake.wait(None if first is None else max(0.0, first[0] - time.monotonic()))
+            self._idle = False
+            self._wake.clear()
+            ended: dict[str, RunRecord] = {}
+            waiting: list[threading.Event] = []
+            stopping = False
+            while self._items and len(ended) < _MOST and not stopping:
+                item = self._items.popleft()
                 if item is None:
                     stopping = True
                 elif isinstance(item, threading.Event):
-                    waiting = item
+                    waiting.append(item)
                 elif item.status == "running":
-                    begun[item.run_id] = now + _BEGUN_S, item
+                    begun[item.run_id] = time.monotonic() + _BEGUN_S, item
                 else:
                     begun.pop(item.run_id, None)
                     ended[item.run_id] = item
-                at = min(at, now + (_LINGER_S if ended else _BEGUN_S))
-                if not (stopping or waiting or len(ended) >= _MOST or now >= at):
-                    continue
-            everything = stopping or waiting is not None
-            due = [
-                run for run, (when, _) in begun.items() if everything or when <= time.monotonic()
-            ]
+            everything, now = stopping or bool(waiting), time.monotonic()
+            due = [run for run, (when, _) in begun.items() if everything or when <= now]
             self._write_all([*(begun.pop(run)[1] for run in due), *ended.values()])
-            ended.clear()
-            at = min((when for when, _ in begun.values()), default=math.inf)
-            if waiting is not None:
-                waiting.set()
+            for written in waiting:
+                written.set()
+            if stopping:
+                return
+            if not self._items or ended:
+                time.sleep(_REST_S)
 
     def _write_all(self, records: list[RunRecord]) -> None:
         if not records:

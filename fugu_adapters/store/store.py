@@ -249,14 +249,31 @@ class Store:
         with self._begin() as connection:
             connection.execute(change.values(spent_usd=table.c.spent_usd + usd))
 
-    def keep_response(self, response_id: str, owner: str, items: Any, response: Any) -> None:
-        """Keep what ``previous_response_id`` may go on from; those of a month ago are forgotten."""
+    def keep_response(
+        self, response_id: str, owner: str, *, previous: str | None, items: Any, response: Any
+    ) -> None:
+        """Keep what ``previous_response_id`` may go on from; those of a month ago are forgotten.
+
+        Args:
+            response_id: its id.
+            owner: whose it is.
+            previous: the one that it goes on from itself.
+            items: its own input and output, without those of the ones before.
+            response: as the client got it.
+        """
         from sqlalchemy import delete, insert
 
         from fugu_adapters.store import models
 
         table, now = models.responses, datetime.now(UTC)
-        row = {"response_id": response_id, "created_at": now, "owner": owner, "items": items, "response": response}  # fmt: skip
+        row = {
+            "response_id": response_id,
+            "created_at": now,
+            "owner": owner,
+            "previous": previous,
+            "items": items,
+            "response": response,
+        }
         with self._begin() as connection:
             connection.execute(delete(table).where(table.c.created_at < now - _KEPT))
             connection.execute(insert(table), [row])

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from conftest import worker
+from served import worker
 
 from fugu_adapters.engine.providers.native import marked, unmarked
 from fugu_adapters.testing.acts import Act, chat_reply, sse_reply

@@ -18,8 +18,8 @@ from fugu_adapters.types import Reply, ToolCall, Usage
 openai = pytest.importorskip("openai")
 anthropic = pytest.importorskip("anthropic")
 
-from conftest import listening  # noqa: E402
 from pydantic import BaseModel  # noqa: E402
+from served import listening  # noqa: E402
 
 MODEL = {"model": "fugu"}
 ASK: list[Any] = [{"role": "user", "content": "What is 40 + 2?"}]

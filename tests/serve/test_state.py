@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from fugu_adapters.serve.app import Settings
+from fugu_adapters.serve.state import Conversations
+from fugu_adapters.store import Store
 from fugu_adapters.testing.acts import chat_reply, chat_stream
 
 
@@ -21,6 +24,8 @@ async def test_a_response_is_gone_on_from_by_its_id(serve: Callable[..., Any]) -
     assert [(m["role"], _text(m)) for m in sent] == [
         ("user", "a"), ("assistant", "one"), ("user", "b"), ("assistant", "two"), ("user", "c"),
     ]  # fmt: skip
+    kept = served.store.response(second["id"], "")
+    assert len(kept["items"]) == 2  # its own: a long conversation is not kept again with every turn
 
 
 def _text(message: dict[str, Any]) -> str:
@@ -40,6 +45,23 @@ async def test_a_streamed_response_is_known_before_its_end_is_sent(
     assert found.json()["output"][0]["content"][0]["text"] == "one"
     assert (await served.http.delete(f"/v1/responses/resp_{name}")).json()["deleted"] is True
     assert (await served.http.get(f"/v1/responses/resp_{name}")).status_code == 404
+
+
+async def test_without_a_store_of_texts_they_are_in_memory(tmp_path: Path) -> None:
+    """A bounded number of them, the oldest forgotten first."""
+    conversations = Conversations(Store(str(tmp_path / "k.db"), keep_text=False))
+    for number in range(1_100):
+        keep = conversations.keeper({"input": f"q{number}"}, "me")
+        assert keep is not None
+        await keep(b'{"id": "resp_%d", "output": []}' % number)
+    assert await conversations.get("resp_1", "me") is None
+    body = {"input": "next", "previous_response_id": "resp_1099"}
+    whole = await conversations.continued(body, "me")
+    assert [item["content"] for item in whole["input"]] == ["q1099", "next"]
+    assert await conversations.get("resp_1099", "you") is None
+    assert await conversations.forget("resp_1099", "me")
+    assert not await conversations.forget("resp_1099", "me")
+    assert not (tmp_path / "k.db").exists()
 
 
 async def test_what_is_not_to_be_stored_is_not(serve: Callable[..., Any]) -> None:

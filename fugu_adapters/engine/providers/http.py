@@ -37,9 +37,11 @@ class HttpBackend:
 
     Attributes:
         codec: the wire format.
+        heeds_cancellation: a cancelled call ends, so that nobody has to watch over it.
     """
 
     codec: ClassVar[Codec]
+    heeds_cancellation: ClassVar[bool] = True
 
     def __init__(
         self, worker: Worker, transport: Transport, *, env: Mapping[str, str] | None = None
