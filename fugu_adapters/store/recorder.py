@@ -67,10 +67,9 @@ class Recorder:
                 return
             self._add(None)
             thread.join()
-            late = [item for item in self._items if isinstance(item, RunRecord)]
-            self._items.clear()
+            late = [self._items.popleft() for _ in range(len(self._items))]
             self._thread = None
-        self._write_all(late)
+        self._write_all([item for item in late if isinstance(item, RunRecord)])
 
     def _add(self, item: RunRecord | threading.Event | None) -> None:
         """Waking the thread for every record would cost more than writing it."""

@@ -111,7 +111,7 @@ async def _parrot(messages: list[Any], *, request: Any) -> Reply:
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient]:
-    """A client in this process: two thousand requests need no sockets."""
+    """A client in this process: hundreds of requests need no sockets."""
     worker = Worker(name="w", api="callable", call=_parrot, tools=True, images=True, json_schema=True)  # fmt: skip
     app = make_app(Fugu(Pool([worker]), store=False))
     with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as made:
@@ -125,7 +125,7 @@ def test_the_sound_requests_are_answered(client: TestClient) -> None:
         assert reply.status_code == 200, reply.text
 
 
-@settings(max_examples=1_000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 @given(case=mutated())
 def test_no_request_is_a_500(client: TestClient, case: tuple[str, dict[str, Any]]) -> None:
     """Answered, or refused with a text that names something; never an error of ours."""
