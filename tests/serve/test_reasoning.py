@@ -131,14 +131,34 @@ async def test_open_reasoning_is_sent_within_a_round_of_tool_calls(
     assert set(sent[3]) == {"role", "content"}
 
 
+def thought(signature: str) -> bytes:
+    """A whole reply with thinking, and with a call whose argument is called as a signature is."""
+    call = b'{"type":"tool_use","id":"t","name":"f","input":{"signature":"mine","data":"xyz"}}'
+    return (
+        b'{"content":[{"type":"thinking","signature":"' + signature.encode() + b'"},' + call + b"]}"
+    )
+
+
 def test_marks_belong_to_a_model_at_an_endpoint() -> None:
     """Renaming a worker keeps its reasoning; pointing it at another model does not."""
     one, renamed = worker("a", "http://127.0.0.1:1/v1", model="m"), worker("b", "http://127.0.0.1:1/v1", model="m")  # fmt: skip
     other = worker("a", "http://127.0.0.1:1/v1", model="n")
-    sealed = json.loads(marked(b'{"signature":"xyz"}', one, "messages"))["signature"]
+    reply = thought("xyz")
+    sealed = json.loads(marked(reply, reply, one, "messages"))["content"][0]["signature"]
     assert unmarked(sealed, renamed) == "xyz"
     assert unmarked(sealed, other) is None
     assert unmarked("xyz", one) is None
     assert unmarked(None, one) is None
-    assert marked(b'{"signature": ""}', one, "messages") == b'{"signature": ""}'
-    assert marked(b'{"signature": "x"}', one, "chat") == b'{"signature": "x"}'
+    assert marked(thought(""), thought(""), one, "messages") == thought("")
+    assert marked(reply, reply, one, "chat") == reply
+
+
+def test_a_tools_argument_is_no_signature() -> None:
+    """Whatever it is called, whole or as the beginning of a streamed call."""
+    one = worker("a", "http://127.0.0.1:1/v1", model="m")
+    reply = thought("xyz")
+    call = json.loads(marked(reply, reply, one, "messages"))["content"][1]
+    assert call["input"] == {"signature": "mine", "data": "xyz"}
+    data = b'{"type":"content_block_start","content_block":{"type":"tool_use","input":{"signature":"mine"}}}'
+    event = b"event: content_block_start\ndata: " + data + b"\n\n"
+    assert marked(event, data, one, "messages") == event

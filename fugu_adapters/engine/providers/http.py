@@ -87,7 +87,7 @@ class HttpBackend:
         reply = self.codec.decode(body, self._worker.name)
         if not as_it_is:
             return reply
-        return replace(reply, native=marked(body, self._worker, self.codec.dialect))
+        return replace(reply, native=marked(body, body, self._worker, self.codec.dialect))
 
     async def _decode_stream(self, stream: HttpStream, hand_out: _HandOut) -> Reply:
         parser = SseParser(self._worker.name)
@@ -102,6 +102,9 @@ class HttpBackend:
             hand_out(event, decoder.feed(event))
         return decoder.finish()
 
+    def _marked(self, event: SseEvent) -> bytes:
+        return marked(event.raw, event.data, self._worker, self.codec.dialect)
+
     def _relay(self, on_delta: OnDelta) -> _HandOut:
         """Hands events out as they came. The first waits for the second: until then another may answer."""
         first: list[SseEvent] | None = []
@@ -112,10 +115,10 @@ class HttpBackend:
                 first.append(event)
                 return
             for waited in first or ():
-                on_delta(Delta(raw=marked(waited.raw, self._worker, self.codec.dialect)))
+                on_delta(Delta(raw=self._marked(waited)))
             first = None
-            raw = marked(event.raw, self._worker, self.codec.dialect)
-            on_delta(Delta(text="".join(delta.text for delta in deltas), raw=raw))
+            text = "".join(delta.text for delta in deltas)
+            on_delta(Delta(text=text, raw=self._marked(event)))
 
         return hand_out
 

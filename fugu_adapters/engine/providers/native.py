@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+from pydantic_core import from_json
 
 from fugu_adapters.config import Worker
 from fugu_adapters.types import Dialect, Native, Request
@@ -21,11 +24,9 @@ EXTENSION = "fugu"
 """Our own field of requests and replies, in every dialect."""
 
 _MARK = re.compile(r"fugu1\.([0-9a-f]{12})\.")
-# A quotation mark inside of a JSON text has a backslash before it, so what a model says is never meant here.
-_SEALED: dict[Dialect, re.Pattern[bytes]] = {
-    "messages": re.compile(rb'("signature"\s*:\s*"|"redacted_thinking"\s*,\s*"data"\s*:\s*")(?!")'),
-    "responses": re.compile(rb'("encrypted_content"\s*:\s*")(?!")'),
-}
+_SEALED = {"thinking": "signature", "signature_delta": "signature", "redacted_thinking": "data"}
+# A quotation mark inside of a JSON text has a backslash before it, and a call's arguments are such a text here.
+_ENCRYPTED = re.compile(rb'("encrypted_content"\s*:\s*")(?!")')
 
 
 def native_of(request: Request, dialect: Dialect) -> Native | None:
@@ -42,12 +43,32 @@ def _owner(worker: Worker) -> str:
     return hashlib.blake2b(owner, digest_size=6).hexdigest()
 
 
-def marked(raw: bytes, worker: Worker, dialect: Dialect) -> bytes:
-    """A reply, or an event of one, with what the worker's provider has sealed marked as this worker's."""
-    pattern = _SEALED.get(dialect)
-    if pattern is None:
-        return raw
-    return pattern.sub(rb"\1fugu1." + _owner(worker).encode() + b".", raw)
+def marked(raw: bytes, data: bytes | str, worker: Worker, dialect: Dialect) -> bytes:
+    """A reply, or an event of one, with what the worker's provider has sealed marked as this worker's.
+
+    Args:
+        raw: its bytes.
+        data: the JSON in it.
+        worker: who sent it.
+        dialect: its dialect.
+    """
+    mark = f"fugu1.{_owner(worker)}.".encode()
+    if dialect == "responses":
+        return _ENCRYPTED.sub(rb"\1" + mark, raw)
+    if dialect == "messages" and (b'"signature"' in raw or b'"redacted_thinking"' in raw):
+        for sealed in _sealed_in(from_json(data)):
+            raw = raw.replace(b'"' + sealed + b'"', b'"' + mark + sealed + b'"', 1)
+    return raw
+
+
+def _sealed_in(message: Mapping[str, Any]) -> Iterator[bytes]:
+    """What is sealed in a message or an event. A tool's input may have fields of these names too."""
+    blocks = [*(message.get("content") or ()), message.get("content_block"), message.get("delta")]
+    for block in blocks:
+        field = _SEALED.get(block.get("type", "")) if isinstance(block, Mapping) else None
+        sealed = block.get(field) if field else None
+        if isinstance(sealed, str) and sealed:
+            yield sealed.encode()
 
 
 def unmarked(sealed: Any, worker: Worker) -> str | None:
