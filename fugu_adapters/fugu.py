@@ -105,8 +105,7 @@ class Fugu:
         self.limits = limits or Limits()
         self.effort: Effort = effort
         self._store = (Store.from_config(self.pool.store) if store is None else store) or None
-        beside = self._store is not None and record_beside
-        self._recorder = Recorder(self._store) if self._store and beside else None
+        self._recorder = Recorder(self._store) if self._store and record_beside else None
         self._planner = Planner(
             self.pool, limits=self.limits, effort=effort, store=self._store, env=env
         )

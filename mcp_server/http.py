@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from fugu_adapters.errors import ConfigError
+from fugu_adapters.serve import is_loopback
 from mcp_server.sdk import make_server, sdk_major
 
 if TYPE_CHECKING:
@@ -41,16 +41,6 @@ def tokens_from_env() -> tuple[str, ...]:
             "`python -c 'import secrets; print(secrets.token_urlsafe())'` makes one"
         )
     return tokens
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can connect to it."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def http_app(

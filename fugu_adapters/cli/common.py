@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from fugu_adapters.pool import Pool
+    from fugu_adapters.settings_files import Change
 
 __all__ = [
     "CONFIG_NAME",
@@ -45,6 +46,7 @@ __all__ = [
     "seconds",
     "split_names",
     "stdout",
+    "write_shown",
 ]
 
 CONFIG_NAME = "fugu.toml"
@@ -199,6 +201,23 @@ def money(usd: float | None) -> str:
 def seconds(value: float | None) -> str:
     """Seconds for people."""
     return "?" if value is None else f"{value:.1f} s"
+
+
+def write_shown(change: Change, *, yes: bool, dry_run: bool) -> bool:
+    """Show a change of another program's settings, and write it unless that is not wanted; whether it was.
+
+    Raises:
+        InputError: nobody is there to be asked.
+    """
+    print(change.diff, end="")
+    if dry_run:
+        return False
+    if not yes:
+        if not sys.stdin.isatty():
+            raise InputError("nobody to ask whether to write this; --yes writes it")
+        typer.confirm(f"write {change.path}?", abort=True)
+    change.apply()
+    return True
 
 
 def split_names(text: str) -> tuple[str, ...]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
 
-from fugu_adapters.cli.common import note
+from fugu_adapters.cli.common import note, write_shown
 from fugu_adapters.errors import InputError
 
 __all__ = ["connect"]
@@ -50,12 +49,5 @@ def connect(
     if not change.is_needed:
         note(f"{change.path} has it already; start it by: {start}")
         return
-    print(change.diff, end="")
-    if dry_run:
-        return
-    if not yes:
-        if not sys.stdin.isatty():
-            raise InputError("nobody to ask whether to write this; --yes writes it")
-        typer.confirm(f"write {change.path}?", abort=True)
-    change.apply()
-    note(f"written to {change.path}; start it by: {start}")
+    if write_shown(change, yes=yes, dry_run=dry_run):
+        note(f"written to {change.path}; start it by: {start}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fugu_adapters.cli.common import CONFIG_NAME, ConfigOption, find_pool, note
+from fugu_adapters.cli.common import CONFIG_NAME, ConfigOption, find_pool, note, write_shown
 from fugu_adapters.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -131,15 +131,8 @@ def install(
     if not change.is_needed:
         note(f"{change.path} has it already")
         return
-    print(change.diff, end="")
-    if dry_run:
-        return
-    if not yes:
-        if not sys.stdin.isatty():
-            raise InputError("nobody to ask whether to write this; --yes writes it")
-        typer.confirm(f"write {change.path}?", abort=True)
-    change.apply()
-    note(f"written to {change.path}; restart {client} to use it")
+    if write_shown(change, yes=yes, dry_run=dry_run):
+        note(f"written to {change.path}; restart {client} to use it")
 
 
 def _config_file(config: Path | None, scope: str) -> Path | None:

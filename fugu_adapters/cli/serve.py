@@ -48,18 +48,11 @@ def serve(
     from fugu_adapters.errors import InputError
     from fugu_adapters.fugu import Fugu
     from fugu_adapters.planning import EFFORTS
+    from fugu_adapters.serve import Settings
     from fugu_adapters.serve import serve as run
     from fugu_adapters.store import Store
     from fugu_adapters.types import Limits
 
-    try:
-        from fugu_adapters.serve.app import Settings
-    except ImportError as error:
-        from fugu_adapters.errors import ConfigError
-
-        raise ConfigError(
-            f"serving needs {error.name}; run `pip install 'fugu-adapters[serve]'`"
-        ) from None
     if effort not in EFFORTS:
         raise InputError(f"--effort: expected one of {', '.join(EFFORTS)}, got {effort!r}")
     pool, source = find_pool(config)

@@ -237,8 +237,8 @@ async def run_with_tools(
             return worker, reply
         given[index] = (worker, reply)
     worker, reply = _answer(run, workflow, [given[n] for n in sorted(given)], weights)
-    if run.stream and reply.text and not run.delivered:
-        run.deliver(worker.name, Delta(text=reply.text))
+    if run.stream and not run.delivered:
+        deliver(run, worker, reply)
     return worker, reply
 
 

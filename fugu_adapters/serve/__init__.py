@@ -6,19 +6,41 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fugu_adapters.errors import ConfigError
+from fugu_adapters.messages import MAX_IMAGE_BYTES, MAX_REQUEST_BYTES
 from fugu_adapters.store import Store
 
 if TYPE_CHECKING:
     from fugu_adapters.fugu import Fugu
-    from fugu_adapters.serve.app import Settings
 
-__all__ = ["is_loopback", "serve"]
+__all__ = ["Settings", "is_loopback", "serve"]
 
 _IDLE_S = 75  # a connection between two requests; clients keep theirs for as long
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """How a server behaves.
+
+    Attributes:
+        keys: whether a request has to bring a key.
+        max_body: bytes of a request.
+        max_requests: requests under way at a time; more are told to come later.
+        keep_alive_s: seconds of silence after which a streamed reply says that it is still there.
+        allowed_hosts: names that the server is reached by, besides loopback; ``*`` for any.
+        own_process: whether the process is the server's alone, so that it may be tuned for it.
+    """
+
+    keys: bool = False
+    max_body: int = MAX_REQUEST_BYTES + MAX_IMAGE_BYTES + 4 * 1024 * 1024
+    max_requests: int = 256
+    keep_alive_s: float = 10.0
+    allowed_hosts: Sequence[str] = ()
+    own_process: bool = False
 
 
 def is_loopback(host: str) -> bool:
@@ -56,7 +78,7 @@ def serve(
     try:
         import uvicorn
 
-        from fugu_adapters.serve.app import Settings, make_app
+        from fugu_adapters.serve.app import make_app
     except ImportError as error:
         raise ConfigError(
             f"serving needs {error.name}; run `pip install 'fugu-adapters[serve]'`"

@@ -7,9 +7,9 @@ import contextlib
 import gc
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,8 +21,9 @@ from starlette.routing import Route
 
 from fugu_adapters.errors import FuguError, InputError
 from fugu_adapters.fugu import MODELS, Fugu
-from fugu_adapters.messages import MAX_IMAGE_BYTES, MAX_REQUEST_BYTES, estimate_tokens
+from fugu_adapters.messages import estimate_tokens
 from fugu_adapters.options import RunOptions, read_request
+from fugu_adapters.serve import Settings
 from fugu_adapters.serve.access import Access, Denied, Guest
 from fugu_adapters.serve.chat import ChatSpeaker
 from fugu_adapters.serve.dialect import Asked, Speaker, capped
@@ -40,27 +41,6 @@ _logger = logging.getLogger("fugu_adapters.serve")
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _MADE = 1_780_000_000  # what /v1/models says of when its models were made; clients want a number
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Settings:
-    """How a server behaves.
-
-    Attributes:
-        keys: whether a request has to bring a key.
-        max_body: bytes of a request.
-        max_requests: requests under way at a time; more are told to come later.
-        keep_alive_s: seconds of silence after which a streamed reply says that it is still there.
-        allowed_hosts: names that the server is reached by, besides loopback; ``*`` for any.
-        own_process: whether the process is the server's alone, so that it may be tuned for it.
-    """
-
-    keys: bool = False
-    max_body: int = MAX_REQUEST_BYTES + MAX_IMAGE_BYTES + 4 * 1024 * 1024
-    max_requests: int = 256
-    keep_alive_s: float = 10.0
-    allowed_hosts: Sequence[str] = ()
-    own_process: bool = False
 
 
 def make_app(fugu: Fugu, *, store: Store | None = None, settings: Settings | None = None) -> Starlette:  # fmt: skip

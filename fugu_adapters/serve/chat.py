@@ -21,7 +21,6 @@ from fugu_adapters.serve.dialect import (
     number,
     own_usage,
     read_extension,
-    spliced,
     sse,
 )
 from fugu_adapters.serve.history import whole_history
@@ -64,20 +63,10 @@ class ChatSpeaker:
         plain = not any(tool.freeform for tool in tools.by_name.values())
         if plain and list(map(id, sound)) == list(map(id, messages)):  # nothing had to be changed
             options["native"] = Native(dialect="chat", body=body)
-        return Asked(
-            messages=sound,
-            options=options,
-            model=str(body.get("model")),
-            body=body,
-            stream=body.get("stream") is True,
-            tools=tools,
-            limits=limits,
-        )
+        return Asked.of(body, sound, options, tools, limits)
 
     def whole(self, asked: Asked, result: Result) -> bytes:
         """A ``chat.completion``."""
-        if result.native is not None:
-            return spliced(result.native, result)
         message: dict[str, Any] = {"role": "assistant", "content": result.text or None}
         if result.tool_calls:
             message["tool_calls"] = [_call(call, asked.tools) for call in result.tool_calls]

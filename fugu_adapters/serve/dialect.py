@@ -65,6 +65,26 @@ class Asked:
     tools: Tools = field(default_factory=Tools)
     limits: Mapping[str, float] = field(default_factory=dict)
 
+    @classmethod
+    def of(
+        cls,
+        body: Mapping[str, Any],
+        messages: Sequence[Message],
+        options: RunOptions,
+        tools: Tools,
+        limits: Mapping[str, float],
+    ) -> Asked:
+        """With what all dialects call the same."""
+        return cls(
+            messages=messages,
+            options=options,
+            model=str(body.get("model")),
+            body=body,
+            stream=body.get("stream") is True,
+            tools=tools,
+            limits=limits,
+        )
+
 
 class Writer(Protocol):
     """Writes one streamed reply. Each method gives the bytes that go out next, ``b""`` for none."""
@@ -100,7 +120,7 @@ class Speaker(Protocol):
         ...
 
     def whole(self, asked: Asked, result: Result) -> bytes:
-        """A reply that goes out in one piece."""
+        """A reply that goes out in one piece, and did not come so from the worker."""
         ...
 
     def writer(self, asked: Asked) -> Writer:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from fugu_adapters.engine.providers.wire import to_json
 from fugu_adapters.fugu import Fugu
 from fugu_adapters.options import RunOptions
-from fugu_adapters.serve.dialect import Asked, Speaker, Writer
+from fugu_adapters.serve.dialect import Asked, Speaker, Writer, spliced
 from fugu_adapters.serve.problems import Problem, problem_of
 from fugu_adapters.types import Attempt, Event, Result
 
@@ -218,7 +218,10 @@ class Exchange:
             return
         self.result = answer
         self._worker = answer.worker  # another one, where the first could not be reached
-        body = self._speaker.whole(self._asked, answer)
+        if answer.native is not None:
+            body = spliced(answer.native, answer)
+        else:
+            body = self._speaker.whole(self._asked, answer)
         if self._keep is not None:
             await self._keep(body)
         headers = [*self._headers(), (b"content-length", str(len(body)).encode())]

@@ -21,7 +21,6 @@ from fugu_adapters.serve.dialect import (
     integer,
     own_usage,
     read_extension,
-    spliced,
     sse,
 )
 from fugu_adapters.serve.history import whole_history
@@ -73,20 +72,10 @@ class MessagesSpeaker:
             body=body,
             headers={_BETAS: betas} if _WORDS.fullmatch(betas) else {},
         )
-        return Asked(
-            messages=whole_history(ours),
-            options=options,
-            model=str(body.get("model")),
-            body=body,
-            stream=body.get("stream") is True,
-            tools=tools,
-            limits=limits,
-        )
+        return Asked.of(body, whole_history(ours), options, tools, limits)
 
     def whole(self, asked: Asked, result: Result) -> bytes:
         """A ``message``."""
-        if result.native is not None:
-            return spliced(result.native, result)
         content: list[dict[str, Any]] = [{"type": "text", "text": result.text}] if result.text else []  # fmt: skip
         content += [_tool_use(call, asked.tools) for call in result.tool_calls]
         reply = {

@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass
 
 from fugu_adapters.errors import (
-    ConfigError,
     FuguError,
     InputError,
     LimitExceeded,
@@ -88,7 +87,5 @@ def _status(error: FuguError) -> tuple[int, str]:
             return 502, "upstream"
         case WorkerError():
             return 503, "overloaded"
-        case ConfigError():
-            return 500, "internal"
         case _:
             return 500, "internal"

@@ -17,7 +17,6 @@ from fugu_adapters.serve.dialect import (
     integer,
     own_usage,
     read_extension,
-    spliced,
     sse,
 )
 from fugu_adapters.serve.history import whole_history
@@ -65,20 +64,10 @@ class ResponsesSpeaker:
         options, limits = read_extension(body, effort)
         options |= _settings(body, tools)
         options["native"] = Native(dialect="responses", body={**body, "input": items})
-        return Asked(
-            messages=whole_history(ours),
-            options=options,
-            model=str(body.get("model")),
-            body=body,
-            stream=body.get("stream") is True,
-            tools=tools,
-            limits=limits,
-        )
+        return Asked.of(body, whole_history(ours), options, tools, limits)
 
     def whole(self, asked: Asked, result: Result) -> bytes:
         """A ``response``."""
-        if result.native is not None:
-            return spliced(result.native, result)
         return extended(_response(asked, result), result)
 
     def writer(self, asked: Asked) -> ResponsesWriter:

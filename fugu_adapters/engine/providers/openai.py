@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, Any
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 
 from fugu_adapters.config import Worker
 from fugu_adapters.engine.providers.http import HttpBackend
@@ -19,6 +19,7 @@ from fugu_adapters.engine.providers.wire import (
     Index,
     ToolCallParts,
     WireModel,
+    bearer,
     finished,
     read_json,
     read_model,
@@ -287,10 +288,6 @@ class OpenAIDecoder:
         )
 
 
-def _headers(key: SecretStr | None) -> dict[str, str | SecretStr]:
-    return {} if key is None else {"authorization": SecretStr(f"Bearer {key.get_secret_value()}")}
-
-
 class OpenAIBackend(HttpBackend):
     """A worker that speaks Chat Completions at ``{base_url}/chat/completions``.
 
@@ -300,7 +297,7 @@ class OpenAIBackend(HttpBackend):
     codec = Codec(
         dialect="chat",
         path="/chat/completions",
-        headers=_headers,
+        headers=bearer,
         encode=encode,
         decode=decode,
         decoder=OpenAIDecoder,

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from pydantic import SecretStr
-
 from fugu_adapters.engine.providers.http import HttpBackend
 from fugu_adapters.engine.providers.responses_request import encode
 from fugu_adapters.engine.providers.sse import SseEvent
@@ -18,6 +16,7 @@ from fugu_adapters.engine.providers.wire import (
     Index,
     ToolCallParts,
     WireModel,
+    bearer,
     finished,
     read_json,
     read_model,
@@ -128,6 +127,10 @@ def _reply(response: _Response, worker: str) -> Reply:
     if not texts and not calls and response.status != "incomplete":
         text = "the reply holds neither text nor tool calls"
         raise WorkerProtocolError(text, worker=worker, cause_kind="empty_reply")
+    return _built(response, texts, calls)
+
+
+def _built(response: _Response, texts: list[str], calls: tuple[ToolCall, ...]) -> Reply:
     details = response.incomplete_details
     return Reply(
         text="".join(texts),
@@ -199,19 +202,7 @@ class ResponsesDecoder:
         end = self._end
         if end.output or end.status == "failed":
             return _reply(end, self._worker)
-        calls = tuple(self._whole.values())
-        details = end.incomplete_details
-        return Reply(
-            text="".join(self._text),
-            tool_calls=calls,
-            usage=(end.usage or _Usage()).record(),
-            finish_reason=finished(details.reason if details else None, _FINISH, calls),
-            model=end.model,
-        )
-
-
-def _headers(key: SecretStr | None) -> dict[str, str | SecretStr]:
-    return {} if key is None else {"authorization": SecretStr(f"Bearer {key.get_secret_value()}")}
+        return _built(end, self._text, tuple(self._whole.values()))
 
 
 class ResponsesBackend(HttpBackend):
@@ -223,7 +214,7 @@ class ResponsesBackend(HttpBackend):
     codec = Codec(
         dialect="responses",
         path="/responses",
-        headers=_headers,
+        headers=bearer,
         encode=encode,
         decode=decode,
         decoder=ResponsesDecoder,

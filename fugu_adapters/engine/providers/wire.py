@@ -23,6 +23,7 @@ __all__ = [
     "StreamDecoder",
     "ToolCallParts",
     "WireModel",
+    "bearer",
     "finished",
     "read_json",
     "read_model",
@@ -81,6 +82,11 @@ class Codec:
     encode: Callable[[Request, Worker, bool], dict[str, Any]]
     decode: Callable[[bytes, str], Reply]
     decoder: Callable[[str], StreamDecoder]
+
+
+def bearer(key: SecretStr | None) -> dict[str, str | SecretStr]:
+    """The header by which most endpoints know us."""
+    return {} if key is None else {"authorization": SecretStr(f"Bearer {key.get_secret_value()}")}
 
 
 def to_json(payload: Mapping[str, Any]) -> bytes:
