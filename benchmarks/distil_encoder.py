@@ -29,7 +29,7 @@ from fugu_adapters.encoders.courtesy import (
     last_sentences,
     words_of,
 )
-from fugu_adapters.encoders.static import StaticEncoder, count_features, style_of
+from fugu_adapters.encoders.static import StaticEncoder, Vocabulary, style_of
 from fugu_adapters.evaluate.data import read_dataset
 from fugu_adapters.learn.features import encode_cached
 
@@ -120,7 +120,7 @@ def fit(
     """Ridge towards the words' own vectors, by conjugate gradients on all dimensions at once."""
     have = set(known)
     words = {word: row for row, word in enumerate([*known, *(m for m in MARKS if m not in have)])}
-    counts = [count_features(text, words, TRIPLES) for text in texts]
+    counts = list(map(Vocabulary(words, TRIPLES).count, texts))
     starts = np.cumsum([0, *map(len, counts)])
     columns = np.concatenate([np.fromiter(c, dtype=np.int32, count=len(c)) for c in counts])
     values = np.log1p(

@@ -323,7 +323,10 @@ class Fugu:
         run = self._new_run(request, options, emit=emit, stream=stream)
         emit(Event(kind="decision", run_id=run.run_id, worker=decision.worker, decision=decision))
         if self._recorder is not None:
-            self._record(partial_result(run, decision), run, options, status="running")
+            self._recorder.begin(
+                run.run_id,
+                lambda: _record_of(partial_result(run, decision), run, options, status="running"),
+            )
         try:
             worker, reply = await self._carry_out(
                 run, prepared, replan=options.get("replan", self.pool.conductor.replan)
@@ -452,14 +455,7 @@ class Fugu:
         """Keep a run. An answer that was paid for is not lost to a full disk."""
         if self._store is None:
             return
-        record = RunRecord.from_result(
-            result,
-            request=run.request,
-            created_at=datetime.now(UTC) - timedelta(seconds=run.elapsed),
-            session=options.get("session"),
-            status=status,
-            error=None if error is None else f"{type(error).__name__}: {error}",
-        )
+        record = _record_of(result, run, options, status=status, error=error)
         if self._recorder is not None:
             self._recorder.put(record)
             return
@@ -518,6 +514,24 @@ async def _run_program(source: str) -> str | None:
 
     result = await run_program(source, seconds=_PROGRAM_S)
     return None if result.error else result.output
+
+
+def _record_of(
+    result: Result,
+    run: Run,
+    options: RunOptions,
+    *,
+    status: RunStatus,
+    error: BaseException | None = None,
+) -> RunRecord:
+    return RunRecord.from_result(
+        result,
+        request=run.request,
+        created_at=datetime.now(UTC) - timedelta(seconds=run.elapsed),
+        session=options.get("session"),
+        status=status,
+        error=None if error is None else f"{type(error).__name__}: {error}",
+    )
 
 
 def _status(error: BaseException) -> RunStatus:

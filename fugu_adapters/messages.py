@@ -162,6 +162,12 @@ def estimate_tokens(request: Request) -> int:
 
     On the high side for prose in any script; terse code and long numbers come out about right.
     """
+    if request._tokens is None:
+        object.__setattr__(request, "_tokens", _count_tokens(request))
+    return request._tokens or 0
+
+
+def _count_tokens(request: Request) -> int:
     images = sum(len(images_of(message)) for message in request.messages)
     extras = [m["tool_calls"] for m in request.messages if m.get("tool_calls")]
     extras += list(request.tools)

@@ -288,6 +288,8 @@ class Pool:
     ) -> dict[str, str]:
         """Names of the workers that have one of the labels, each with its label."""
         labels = [labels] if isinstance(labels, str) else sorted(labels)
+        if not labels:
+            return {}
         known = {label for worker in self for label in worker.labels}
         for label in labels:
             if label not in known:

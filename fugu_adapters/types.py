@@ -111,6 +111,9 @@ class Request:
     effort: Effort | None = None
     about: str | None = None
     native: Native | None = field(default=None, repr=False, metadata=_APART)
+    _tokens: int | None = field(
+        default=None, init=False, repr=False, compare=False, metadata=_APART
+    )  # of ``estimate_tokens``, which is asked several times; a changed copy begins anew
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

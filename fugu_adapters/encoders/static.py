@@ -15,7 +15,9 @@ import json
 import math
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +31,12 @@ from fugu_adapters.encoders import Vectors, clip_middle
 from fugu_adapters.encoders.courtesy import Courtesies
 from fugu_adapters.errors import WeightsError
 
-__all__ = ["StaticEncoder", "count_features", "style_of"]
+__all__ = ["StaticEncoder", "Vocabulary", "style_of"]
 
 _MAX_CHARS = 4_000
 _MAX_BYTES = 16 * 1024 * 1024
+_LONGEST_PIECE = 40  # characters; no known word is as long
+_KNOWN = 8_192  # pieces whose rows are kept: texts repeat their words
 _LONGEST_WORD = 12  # letters of an unknown word that are looked at
 _PIECE = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_|\n+")
 _TENSORS = {
@@ -45,49 +49,60 @@ _TENSORS = {
     "courtesy": ("float32", 1),
     "courtesy_words": ("uint8", 1),
 }
-_KIND = np.zeros(
-    256, dtype=np.int64
-)  # of a latin-1 character: 1 capital, 2 digit, 3 mark, 4 line end
-for _code in range(256):
-    _char = chr(_code)
-    if _char == "\n":
-        _KIND[_code] = 4
-    elif _char.isdigit():
-        _KIND[_code] = 2
-    elif _char.isupper():
-        _KIND[_code] = 1
-    elif not _char.isalpha() and not _char.isspace():
-        _KIND[_code] = 3
 
 
-def count_features(text: str, words: Mapping[str, int], triples: int) -> dict[int, float]:
-    """Rows that a text consists of, and how often.
+def _kind(char: str) -> int:
+    if char == "\n":
+        return 4
+    if char.isdigit():
+        return 2
+    if char.isupper():
+        return 1
+    return 0 if char.isalpha() or char.isspace() else 3
+
+
+_KINDS = bytes(_kind(chr(code)) for code in range(256))
+"""Of each latin-1 character: 1 capital, 2 digit, 3 mark, 4 line end."""
+
+
+class Vocabulary:
+    """Which rows a text consists of. Safe to share between threads.
 
     Args:
-        text: any text; its middle is left out above 4,000 characters.
         words: row of each known word or mark.
         triples: rows after those of the words, for hashed letter triples.
     """
-    text = clip_middle(text, _MAX_CHARS)
-    counts: dict[int, float] = {}
-    pieces = _PIECE.findall(text)
-    for piece in pieces:
+
+    def __init__(self, words: Mapping[str, int], triples: int) -> None:
+        self.words, self.triples = words, triples
+        self._rows_of = lru_cache(maxsize=_KNOWN)(self._look_up)
+
+    def count(self, text: str) -> dict[int, float]:
+        """How often each row occurs; the text's middle is left out above 4,000 characters."""
+        text = clip_middle(text, _MAX_CHARS)
+        counts: dict[int, float] = {}
+        pieces = _PIECE.findall(text)
+        for piece, times in Counter(pieces).items():
+            for row, share in self._rows_of(piece[:_LONGEST_PIECE]):
+                counts[row] = counts.get(row, 0.0) + times * share
+        length = min(12, int(1.5 * math.log2(len(pieces) + 1)))
+        for mark in (f"<length {length}>", f"<ends {text.rstrip()[-1:]}>"):
+            if mark in self.words:
+                counts[self.words[mark]] = 1.0
+        return counts
+
+    def _look_up(self, piece: str) -> tuple[tuple[int, float], ...]:
+        found: list[tuple[int, float]] = []
         for word in _spell(piece):
-            row = words.get(word)
+            row = self.words.get(word)
             if row is not None:
-                counts[row] = counts.get(row, 0.0) + 1.0
+                found.append((row, 1.0))
             elif word[0].isalpha():
                 padded = f"<{word[:_LONGEST_WORD]}>"
-                share = 1.0 / (len(padded) - 2)
-                for at in range(len(padded) - 2):
-                    row = len(words) + zlib.crc32(padded[at : at + 3].encode()) % triples
-                    counts[row] = counts.get(row, 0.0) + share
-    length = min(12, int(1.5 * math.log2(len(pieces) + 1)))
-    for mark in (f"<length {length}>", f"<ends {text.rstrip()[-1:]}>"):
-        row = words.get(mark)
-        if row is not None:
-            counts[row] = 1.0
-    return counts
+                count = len(padded) - 2
+                hashes = (zlib.crc32(padded[at : at + 3].encode()) for at in range(count))
+                found += [(len(self.words) + code % self.triples, 1.0 / count) for code in hashes]
+        return tuple(found)
 
 
 def _spell(piece: str) -> tuple[str, ...]:
@@ -103,19 +118,19 @@ def _spell(piece: str) -> tuple[str, ...]:
     return ("<upper>" if len(piece) > 1 and piece.isupper() else "<capital>", lower)
 
 
-def style_of(text: str) -> NDArray[np.float32]:
-    """How a text is written, which averages of words do not keep: float32 ``[10]``.
+def style_of(text: str) -> list[float]:
+    """How a text is written, which averages of words do not keep: ten numbers.
 
     Logarithm of its length; square roots of the shares of capitals, digits, marks and line ends; whether
     it ends with a question mark, a full stop or a colon; begins with a capital; asks anything.
     """
     text = clip_middle(text, _MAX_CHARS)
     size = max(len(text), 1)
-    latin = np.frombuffer(text.encode("latin-1", "ignore"), dtype=np.uint8)
-    shares = np.sqrt(np.bincount(_KIND[latin], minlength=5)[1:] / size)
+    kinds = text.encode("latin-1", "ignore").translate(_KINDS)
+    shares = [math.sqrt(kinds.count(kind) / size) for kind in (1, 2, 3, 4)]
     last = text.rstrip()[-1:]
     flags = (last == "?", last in (".", "!"), last == ":", text[:1].isupper(), "?" in text)
-    return np.array([math.log(size), *shares, *flags], dtype=np.float32)
+    return [math.log(size), *shares, *map(float, flags)]
 
 
 class StaticEncoder:
@@ -145,12 +160,11 @@ class StaticEncoder:
         courtesies: Courtesies,
     ) -> None:
         self._name = name
-        self._words = words
+        self._vocabulary = Vocabulary(words, len(rows) - len(words))
         self._rows = rows
-        self._scale = scale
-        self._weight = weight
+        self._factors = np.stack([weight, scale], axis=1)  # side by side, for one look-up
         self._bias = bias
-        self._style = style
+        self._style = style.tolist()
         self._courtesies = courtesies
 
     @property
@@ -161,40 +175,53 @@ class StaticEncoder:
     @property
     def dim(self) -> int:
         """Length of a vector."""
-        return int(self._rows.shape[1] + self._style.shape[1])
+        return int(self._rows.shape[1] + len(self._style[0]))
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Encode texts; see :class:`~fugu_adapters.encoders.Encoder`."""
-        vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
-        triples = len(self._rows) - len(self._words)
+        vectors = np.empty((len(texts), self.dim), dtype=np.float32)
         meaning = self._rows.shape[1]
-        mean, gain = self._style
         for index, text in enumerate(map(self._courtesies.strip, texts)):
-            counts = count_features(text, self._words, triples)
-            row = self._bias.copy()
-            if counts:
-                rows = np.fromiter(counts, dtype=np.int64, count=len(counts))
-                weight = np.log1p(np.fromiter(counts.values(), dtype=np.float32, count=len(counts)))
-                weight *= self._weight[rows]
-                row += (weight * self._scale[rows] / weight.sum()) @ self._rows[rows].astype(
-                    np.float32
-                )
-            vectors[index, :meaning] = row / max(float(np.linalg.norm(row)), 1e-12)
-            manner = (style_of(text) - mean) * gain
-            vectors[index, meaning:] = np.minimum(np.maximum(manner, -0.3), 0.3)  # np.clip is slow
-        unit: Vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-        return unit
+            mean = self._mean(self._vocabulary.count(text))
+            size = math.sqrt(mean @ mean)  # which np.linalg.norm takes long for
+            manner = self._manner(text)
+            whole = max(math.hypot(float(size > 0.0), *manner), 1e-12)
+            vectors[index, :meaning] = mean * np.float32(1.0 / (whole * max(size, 1e-12)))
+            vectors[index, meaning:] = [value / whole for value in manner]
+        return vectors
+
+    def _mean(self, counts: Mapping[int, float]) -> NDArray[np.float32]:
+        """The weighted mean of a text's rows."""
+        if not counts:
+            return self._bias
+        rows = np.fromiter(counts, dtype=np.int64, count=len(counts))
+        weight, scale = self._factors[rows].T
+        weight = weight * np.log1p(
+            np.fromiter(counts.values(), dtype=np.float32, count=len(counts))
+        )
+        total = (weight * scale) @ self._rows[rows].astype(np.float32)
+        mean: NDArray[np.float32] = self._bias + total / weight.sum()
+        return mean
+
+    def _manner(self, text: str) -> list[float]:
+        """How the text is written, as far as it counts."""
+        mean, gain = self._style
+        return [
+            min(max((value - usual) * factor, -0.3), 0.3)
+            for value, usual, factor in zip(style_of(text), mean, gain, strict=True)
+        ]
 
     def save(self, folder: Path, *, provenance: Mapping[str, Any]) -> None:
         """Write the table with its manifest; half precision where it is enough."""
-        words = sorted(self._words, key=lambda word: self._words[word])
+        rows = self._vocabulary.words
+        words = sorted(rows, key=lambda word: rows[word])
         said = self._courtesies
         tensors: dict[str, NDArray[Any]] = {
             "rows": self._rows,
-            "scale": self._scale.astype(np.float16),
-            "weight": self._weight.astype(np.float16),
+            "scale": self._factors[:, 1].astype(np.float16),
+            "weight": self._factors[:, 0].astype(np.float16),
             "bias": self._bias,
-            "style": self._style,
+            "style": np.array(self._style, dtype=np.float32),
             "words": _joined(words),
             "courtesy": np.array([said.bias, said.other, *said.words.values()], dtype=np.float32),
             "courtesy_words": _joined(said.words),

@@ -27,6 +27,9 @@ def call_span(worker: Worker, *, run_id: str, attempt: int) -> Iterator[Span]:
     """A client span around one call to one worker."""
     from opentelemetry import trace
 
+    if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):  # nobody listens
+        yield trace.INVALID_SPAN
+        return
     tracer = trace.get_tracer("fugu_adapters")
     attributes: dict[str, str | int] = {
         "gen_ai.operation.name": "chat",

@@ -11,8 +11,8 @@ import functools
 import io
 import socket
 import ssl
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
@@ -137,13 +137,17 @@ class HttpStream:
         limit = self._idle_timeout if self._size else None
         if not self._size:
             self._check_head()
-        with _translated(self._url, self._worker):
-            try:
+        try:
+            if limit is None:  # a timeout costs as much as the rest of this
+                chunk = await self._content.readany()
+            else:
                 async with asyncio.timeout(limit):
                     chunk = await self._content.readany()
-            except TimeoutError:
-                text = f"the reply stalled: nothing came for {limit:.3g} s"
-                raise WorkerTimeout(text, worker=self._worker, cause_kind="idle") from None
+        except aiohttp.ClientError as error:  # some of which are TimeoutErrors too
+            raise _translate(error, self._url, self._worker) from None
+        except TimeoutError:
+            text = f"the reply stalled: nothing came for {limit:.3g} s"
+            raise WorkerTimeout(text, worker=self._worker, cause_kind="idle") from None
         if not chunk:
             raise StopAsyncIteration
         self._size += len(chunk)
@@ -275,10 +279,12 @@ class Transport:
     ) -> AsyncGenerator[HttpStream]:
         client = await self._client()
         data = io.BytesIO(body) if body is not None and len(body) > _LARGE else body
-        with _translated(url, worker):
+        try:
             response = await client.request(
                 method, url, data=data, headers=_unwrap(headers), allow_redirects=False
             )
+        except aiohttp.ClientError as error:
+            raise _translate(error, url, worker) from None
         try:
             yield HttpStream(
                 response, worker=worker, max_bytes=max_bytes, idle_timeout=idle_timeout
@@ -345,16 +351,8 @@ def _unwrap(headers: Mapping[str, str | SecretStr]) -> dict[str, str]:
     }
 
 
-@contextmanager
-def _translated(url: str, worker: str) -> Iterator[None]:
-    """Turn the HTTP library's exceptions into ours. Their texts may hold URLs, so none is shown."""
-    try:
-        yield
-    except aiohttp.ClientError as error:
-        raise _translate(error, url, worker) from None
-
-
 def _translate(error: Exception, url: str, worker: str) -> FuguError:
+    """Ours for the HTTP library's exceptions. Their texts may hold URLs, so none is shown."""
     base = next(cls for cls in type(error).__mro__ if cls in _FAILURES)
     kind, cause, what = _FAILURES[base]
     if isinstance(error, aiohttp.ClientConnectorError):

@@ -22,7 +22,7 @@ from fugu_adapters.learn.placement import (
 )
 from fugu_adapters.learn.selector_fit import FitSettings, fit_selector
 from fugu_adapters.policies.clusters import assign
-from fugu_adapters.policies.selector import ClusterSelector, Forecast, choose
+from fugu_adapters.policies.selector import ClusterSelector, Forecast, choose_many
 from fugu_adapters.policies.weights import Bundle
 
 __all__ = ["FittedSelector", "SelectorFit"]
@@ -110,7 +110,7 @@ class FittedSelector:
     ) -> Ints:
         """What the shipped rule chooses."""
         view, cost = self._forecast(vectors, workers, input_tokens)
-        return choose(view, cost, tolerance=tolerance, settings=self.bundle.settings)[0]
+        return choose_many(view, cost, tolerance=tolerance, settings=self.bundle.settings)[0]
 
     def _forecast(
         self, vectors: Vectors, workers: Sequence[str], input_tokens: Floats

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["assign", "kernel", "kmeans", "soft_assign"]
+__all__ = ["assign", "kernel", "kmeans", "likeness", "soft_assign"]
 
 Floats = NDArray[np.float32]
 _NUGGET = 1e-3  # keeps likenesses of near-equal centroids solvable
@@ -72,37 +72,36 @@ def assign(vectors: Floats, centroids: Floats) -> NDArray[np.int64]:
 
 
 def soft_assign(
-    vectors: Floats, centroids: Floats, *, nearest: int, temperature: float
+    cosine: Floats, *, nearest: int, temperature: float
 ) -> tuple[NDArray[np.int64], Floats]:
     """The nearest few clusters of each row and how much each counts.
 
     Args:
-        vectors: float32 ``[n, dim]``, unit rows.
-        centroids: float32 ``[K, dim]``, unit rows.
+        cosine: of each row to each centroid, float32 ``[n, K]``.
         nearest: clusters a row (at most K).
         temperature: of the softmax over cosines; small means that only the nearest counts.
 
     Returns:
         Indices ``[n, nearest]``, the nearest first, and weights ``[n, nearest]`` that sum to one.
     """
-    cosine = vectors @ centroids.T
-    nearest = min(nearest, centroids.shape[0])
-    rows = np.arange(len(cosine))[
-        :, None
-    ]  # by hand what take_along_axis does, which is slow for one row
-    index = np.argpartition(-cosine, nearest - 1, axis=1)[:, :nearest]
-    top = cosine[rows, index]
-    order = np.argsort(-top, axis=1, kind="stable")
-    index, top = index[rows, order], top[rows, order]
+    index = (-cosine).argsort(axis=1)[:, :nearest]
+    # by hand what take_along_axis does, which is slow for one row
+    top = cosine[np.arange(len(cosine))[:, None], index]
     weight = np.exp((top - top[:, :1]) / temperature)
     weight /= weight.sum(axis=1, keepdims=True)
-    return index, weight.astype(np.float32)
+    return index, weight
+
+
+def likeness(cosine: Floats, width: float) -> NDArray[np.float64]:
+    """``exp(width (cosine - 1))``, of the shape of ``cosine``; ``width`` says how fast it falls with the angle."""
+    like: NDArray[np.float64] = np.exp(width * (cosine.astype(np.float64) - 1.0))
+    return like
 
 
 def kernel(
     vectors: Floats, centroids: Floats, width: float, *, nugget: bool = False
 ) -> NDArray[np.float64]:
-    """Likeness of each vector to each centroid, ``exp(width (cosine - 1))``, ``[n, K]``.
+    """:func:`likeness` of each vector to each centroid, ``[n, K]``.
 
     Args:
         vectors: float32 ``[n, dim]``, unit rows.
@@ -110,7 +109,7 @@ def kernel(
         width: how fast likeness falls with the angle.
         nugget: add a little to the diagonal, for the square table of the centroids themselves.
     """
-    likeness: NDArray[np.float64] = np.exp(width * ((vectors @ centroids.T).astype(np.float64) - 1))
+    table = likeness(vectors @ centroids.T, width)
     if nugget:
-        likeness[np.diag_indices(len(centroids))] += _NUGGET
-    return likeness
+        table[np.diag_indices(len(centroids))] += _NUGGET
+    return table

@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from fugu_adapters.config import Worker
+from fugu_adapters.config import Price, Worker
 from fugu_adapters.encoders import load_encoder
 from fugu_adapters.errors import InputError
 from fugu_adapters.policies.aliases import match_profile
@@ -51,6 +51,7 @@ class Router:
         self._sessions = Sessions(pool.routing.sessions, pool.routing.session_ttl_s)
         self._lock = threading.Lock()
         self._selector: ClusterSelector | None = None
+        self._known: list[tuple[str, str | None, Price | None]] | None = None
         self._texts = {
             worker.name: worker.description.strip()
             for worker in pool
@@ -170,17 +171,19 @@ class Router:
 
     def _arms(self, request: Request, reasons: Mapping[str, str | None], turn: Turn) -> list[Arm]:
         fits = self._described().fits(turn.text) if self._texts else {}
+        if self._known is None:
+            self._known = [(w.name, self.profile_of(w), w.known_price) for w in self.pool]
         return [
             Arm(
-                worker=worker.name,
-                profile=self.profile_of(worker),
-                price=worker.known_price,
+                worker=name,
+                profile=profile,
+                price=price,
                 input_tokens=turn.tokens,
                 max_output_tokens=request.max_output_tokens,
-                fit=fits.get(worker.name),
-                excluded_because=reasons[worker.name],
+                fit=fits.get(name),
+                excluded_because=reasons[name],
             )
-            for worker in self.pool
+            for name, profile, price in self._known
         ]
 
     def _choose(

@@ -25,18 +25,29 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fugu_adapters.config import Price
 from fugu_adapters.errors import PolicyError
-from fugu_adapters.policies.clusters import kernel, soft_assign
+from fugu_adapters.policies.clusters import likeness, soft_assign
 from fugu_adapters.policies.descriptions import NOTHING_FITS, fit_reason, shift
 from fugu_adapters.policies.weights import Bundle, Settings, logit
 from fugu_adapters.types import Candidate, Effort
 
-__all__ = ["TOLERANCE", "Arm", "Choice", "ClusterSelector", "Forecast", "choose", "trust_of"]
+__all__ = [
+    "TOLERANCE",
+    "Arm",
+    "Choice",
+    "ClusterSelector",
+    "Expected",
+    "Forecast",
+    "choose",
+    "choose_many",
+    "trust_of",
+]
 
 Floats = NDArray[np.float32]
 
@@ -119,12 +130,9 @@ class Forecast:
 class _Columns:
     """Rows of the bundle for one pool, with priors where there is none; computed once per pool."""
 
-    p: Floats  # [A, K]
-    logit: Floats  # of p
+    carry: Floats  # [K, A]: from likeness to centroids to what a worker is better there than on average, in logits
+    spread: Floats  # [3, A, K]: standard deviations, tokens, seconds (negative where unknown) at the centroids
     mean_logit: Floats  # [A], over the training mix
-    sd: Floats
-    tokens: Floats
-    seconds: Floats
     mean_p: Floats  # [A], over the training mix
     mean_sd: Floats
     mean_tokens: Floats  # [A], geometric: a few agent tasks are a thousand times longer
@@ -139,6 +147,7 @@ class ClusterSelector:
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
         self._columns: dict[tuple[tuple[str | None, float | None], ...], _Columns] = {}
+        self._outcomes = bundle.count.sum(axis=0)
 
     @property
     def name(self) -> str:
@@ -172,27 +181,26 @@ class ClusterSelector:
             [arm.profile for arm in open_arms],
             [None if arm.price is None else arm.price.output for arm in open_arms],
         )
-        hints = np.array([arm.latency_s or math.nan for arm in open_arms], dtype=np.float32)
-        view = replace(view, seconds=np.where(np.isnan(hints), view.seconds, hints))
+        for column, arm in enumerate(open_arms):
+            if arm.latency_s:
+                view.seconds[0, column] = arm.latency_s
         fits = {arm.worker: arm.fit for arm in open_arms if arm.fit is not None}
         if fits:
             view = self._described(view, [arm.fit for arm in open_arms])
-        cost = np.array(
-            [_cost(arm, float(t)) for arm, t in zip(open_arms, view.tokens[0], strict=True)]
+        expected = _expected(open_arms, view)
+        first, reference = choose(
+            expected, int(view.anchor[0]), tolerance=tolerance, settings=self.bundle.settings
         )
-        picked, reference = choose(
-            view, cost[None], tolerance=tolerance, settings=self.bundle.settings
-        )
-        first = int(picked[0])
-        order = [first, *(int(j) for j in np.argsort(-view.p[0], kind="stable") if j != first)]
-        ranked = [self._candidate(open_arms[j], view, j, float(cost[j])) for j in order]
+        candidates = [_candidate(one) for one in expected]
+        order = sorted(range(len(expected)), key=lambda n: (n != first, -expected[n].p))
+        ranked = [candidates[column] for column in order]
         shut = [
             Candidate(worker=arm.worker, excluded_because=arm.excluded_because)
             for arm in arms
             if arm.excluded_because is not None
         ]
-        best = ranked[order.index(int(reference[0]))]
-        told = fits if _by_text(open_arms, first, view.measured) else {}
+        best = candidates[reference]
+        told = fits if _by_text(expected, first) else {}
         return Choice(candidates=(*ranked, *shut), reason=self._reason(view, ranked, best, told))
 
     def _check_vector(self, vector: Floats) -> None:
@@ -215,27 +223,24 @@ class ClusterSelector:
         """
         bundle, settings = self.bundle, self.bundle.settings
         pool = self._pool(tuple(zip(profiles, prices, strict=True)))
+        cosine = vectors @ bundle.centroids.T
         index, weight = soft_assign(
-            vectors, bundle.centroids, nearest=settings.nearest, temperature=settings.temperature
+            cosine, nearest=settings.nearest, temperature=settings.temperature
         )
         cluster = index[:, 0]
-        trust = trust_of(bundle, vectors, cluster)[:, None]
-        inside = trust[:, 0] >= 0.5
-
-        def spread(table: Floats) -> Floats:
-            mean: Floats = np.einsum("nm,anm->na", weight, table[:, index])
-            return mean
-
-        likeness = kernel(vectors, bundle.centroids, settings.width).astype(np.float32)
-        rise = (likeness @ bundle.carry) @ (pool.logit - pool.mean_logit[:, None]).T
-        p = trust / (1.0 + np.exp(-(pool.mean_logit + rise))) + (1.0 - trust) * pool.mean_p
-        sd = trust * spread(pool.sd) + (1.0 - trust) * pool.mean_sd
-        seconds = spread(pool.seconds)
+        trust = _trust(cosine[np.arange(len(cosine)), cluster], bundle.reach[cluster])
+        inside = trust >= 0.5
+        trust = trust[:, None]
+        doubt = 1.0 - trust
+        rise = likeness(cosine, settings.width).astype(np.float32) @ pool.carry
+        p = trust / (1.0 + np.exp(-(pool.mean_logit + rise))) + doubt * pool.mean_p
+        sd, tokens, seconds = np.einsum("nm,tanm->tna", weight, pool.spread[:, :, index])
+        seconds[seconds < 0] = np.nan
         return Forecast(
             p=p,
-            sd=sd,
-            tokens=spread(pool.tokens) ** trust * pool.mean_tokens ** (1.0 - trust),
-            seconds=np.where(seconds < 0, np.nan, seconds).astype(np.float32),
+            sd=trust * sd + doubt * pool.mean_sd,
+            tokens=tokens**trust * pool.mean_tokens**doubt,
+            seconds=seconds,
             measured=pool.measured,
             anchor=np.where(inside, pool.anchor[cluster], pool.best),
             cluster=cluster,
@@ -292,13 +297,11 @@ class ClusterSelector:
         shared = self._shared(take[measured])
         best = int(np.argmax(level @ shared - handicap))
         z = logit(p)
+        mean_logit = z @ bundle.mass
         return _Columns(
-            p=p,
-            logit=z,
-            mean_logit=z @ bundle.mass,
-            sd=sd,
-            tokens=tokens,
-            seconds=seconds,
+            carry=bundle.carry @ (z - mean_logit[:, None]).T,
+            spread=np.stack([sd, tokens, seconds]),
+            mean_logit=mean_logit,
             mean_p=mean_p,
             mean_sd=mean_sd.astype(np.float32),
             mean_tokens=np.exp(np.log(tokens) @ bundle.mass).astype(np.float32),
@@ -350,19 +353,6 @@ class ClusterSelector:
         row = None if profile is None else self.bundle.index.get(profile)
         return row is not None and float(self.bundle.count[row].sum()) >= _MEASURED
 
-    def _candidate(self, arm: Arm, view: Forecast, column: int, cost: float) -> Candidate:
-        p, sd = float(view.p[0, column]), float(view.sd[0, column])
-        seconds = float(view.seconds[0, column])
-        return Candidate(
-            worker=arm.worker,
-            p_success=round(p, 4),
-            interval=_interval(p, sd),
-            cost_usd=None if math.isnan(cost) else cost,
-            latency_s=None if math.isnan(seconds) else round(seconds, 3),
-            output_tokens=_tokens(arm, float(view.tokens[0, column])),
-            calibrated=self._is_measured(arm.profile),
-        )
-
     def _reason(
         self,
         view: Forecast,
@@ -377,7 +367,7 @@ class ClusterSelector:
         elif first.worker in fits:
             like, guess = fit_reason(fits, first.worker), "its description"
         elif view.inside[0]:
-            outcomes = int(self.bundle.count[:, cluster].sum())
+            outcomes = int(self._outcomes[cluster])
             like = f"Looks like {self.bundle.labels[cluster]} (cluster {cluster}, {outcomes:,} outcomes)"
         else:
             like = "Unlike the training requests, so judged by the workers' averages"
@@ -395,17 +385,111 @@ class ClusterSelector:
         return f"{said}, the best of the pool."
 
 
-def _by_text(arms: Sequence[Arm], first: int, measured: NDArray[np.bool_]) -> bool:
+class Expected(NamedTuple):
+    """What is expected of one worker for one request.
+
+    Attributes:
+        arm: the worker.
+        p: expected score.
+        sd: its standard deviation.
+        tokens: of the reply.
+        seconds: NaN where unknown.
+        cost: dollars, NaN where unknown.
+        measured: whether outcomes stand behind these numbers.
+    """
+
+    arm: Arm
+    p: float
+    sd: float
+    tokens: int
+    seconds: float
+    cost: float
+    measured: bool
+
+
+def _expected(arms: Sequence[Arm], view: Forecast) -> list[Expected]:
+    """The forecast for a single request, by worker."""
+    columns = (view.p[0], view.sd[0], view.tokens[0], view.seconds[0], view.measured)
+    made = []
+    for arm, p, sd, t, seconds, measured in zip(arms, *(c.tolist() for c in columns), strict=True):
+        bound = math.inf if arm.max_output_tokens is None else arm.max_output_tokens
+        tokens = math.ceil(min(t, bound))
+        cost = math.nan if arm.price is None else arm.price.cost(arm.input_tokens, tokens)
+        made.append(Expected(arm, p, sd, tokens, seconds, cost, measured))
+    return made
+
+
+def _candidate(one: Expected) -> Candidate:
+    """As it is told to people: rounded."""
+    return Candidate(
+        worker=one.arm.worker,
+        p_success=round(one.p, 4),
+        interval=_interval(one.p, one.sd),
+        cost_usd=None if math.isnan(one.cost) else one.cost,
+        latency_s=None if math.isnan(one.seconds) else round(one.seconds, 3),
+        output_tokens=one.tokens,
+        calibrated=one.measured,
+    )
+
+
+def _by_text(expected: Sequence[Expected], first: int) -> bool:
     """Whether descriptions decide on this worker: it is a guess, or not the only one of its profile."""
-    profile = arms[first].profile
-    twins = sum(arm.profile == profile and arm.fit is not None for arm in arms)
-    return not measured[first] or (arms[first].fit is not None and twins > 1)
+    arm = expected[first].arm
+    twins = sum(one.arm.profile == arm.profile and one.arm.fit is not None for one in expected)
+    return not expected[first].measured or (arm.fit is not None and twins > 1)
 
 
 def choose(
+    expected: Sequence[Expected], anchor: int, *, tolerance: float, settings: Settings
+) -> tuple[int, int]:
+    """Apply the rule to one request, in plain Python: a pool is gone through before numpy has begun.
+
+    Args:
+        expected: of each worker.
+        anchor: place of the area's best.
+        tolerance: expected score that may be given up for a free reply.
+        settings: the guard.
+
+    Returns:
+        Places of the chosen worker and of the reference.
+    """
+    stay = expected[anchor]
+    proven = [
+        place
+        for place, one in enumerate(expected)
+        if place == anchor or one.p - stay.p > settings.gain_z * math.hypot(one.sd, stay.sd)
+    ]
+    reference = max(proven, key=lambda place: expected[place].p)
+    best = expected[reference]
+
+    def value(place: int) -> float:
+        if place == reference:  # which stays where price and time say nothing
+            return _NO_TOLERANCE**2
+        one = expected[place]
+        doubt = settings.loss_z if one.measured else max(settings.loss_z, _Z90)
+        loss = max(best.p - one.p + doubt * math.hypot(one.sd, best.sd), 0.0)
+        return max(tolerance, _NO_TOLERANCE) * (1.0 - _burden(one, best)) - loss
+
+    return max(range(len(expected)), key=value), reference
+
+
+def _burden(one: Expected, reference: Expected) -> float:
+    """What a worker costs as a multiple of the reference: in dollars, in time where those are equal.
+
+    1 where one of the two is unknown: nothing is known to be saved.
+    """
+    for own, other in ((one.cost, reference.cost), (one.seconds, reference.seconds)):
+        if math.isnan(own) or math.isnan(other):
+            break
+        if abs(own - other) > 1e-9 * abs(other):
+            return min(own / other, _DEAR) if other else _DEAR
+    return 1.0
+
+
+def choose_many(
     view: Forecast, cost: NDArray[np.float64], *, tolerance: float, settings: Settings
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Apply the rule to many requests at once.
+    """Apply the rule to many requests at once; see :func:`choose` for one.
 
     Args:
         view: predictions for ``n`` requests and ``A`` workers.
@@ -417,20 +501,21 @@ def choose(
         The chosen and the reference worker's column of each request, ``[n]`` each.
     """
     rows = np.arange(len(view.p))
-    gain = view.p - view.p[rows, view.anchor][:, None]
-    noise = np.sqrt(view.sd**2 + view.sd[rows, view.anchor][:, None] ** 2)
-    proven = gain > settings.gain_z * noise
-    proven[rows, view.anchor] = True
-    reference = np.argmax(np.where(proven, view.p, -1.0), axis=1)
-    best, best_sd = view.p[rows, reference], view.sd[rows, reference]
+    variance = view.sd**2
+    anchor = rows, view.anchor
+    gain = view.p - view.p[anchor][:, None]
+    proven = gain > settings.gain_z * np.sqrt(variance + variance[anchor][:, None])
+    proven[anchor] = True
+    chosen = np.where(proven, view.p, -1.0).argmax(axis=1)
+    reference = rows, chosen
     doubt = np.where(view.measured, settings.loss_z, max(settings.loss_z, _Z90))
-    loss = best[:, None] - view.p + doubt * np.sqrt(view.sd**2 + best_sd[:, None] ** 2)
-    loss = np.maximum(loss, 0.0)
-    saving = 1.0 - _burden(cost, view.seconds, reference)
+    noise = np.sqrt(variance + variance[reference][:, None])
+    loss = np.maximum(view.p[reference][:, None] - view.p + doubt * noise, 0.0)
+    saving = 1.0 - _burdens(cost, view.seconds, reference)
     value = max(tolerance, _NO_TOLERANCE) * saving - loss
     # Where price and time say nothing, the reference stays.
-    value[rows, reference] = _NO_TOLERANCE**2
-    return np.argmax(value, axis=1), reference
+    value[reference] = _NO_TOLERANCE**2
+    return value.argmax(axis=1), chosen
 
 
 def trust_of(bundle: Bundle, vectors: Floats, cluster: NDArray[np.int64]) -> Floats:
@@ -442,38 +527,29 @@ def trust_of(bundle: Bundle, vectors: Floats, cluster: NDArray[np.int64]) -> Flo
         cluster: nearest cluster of each, ``[n]``.
     """
     nearest = np.einsum("nd,nd->n", vectors, bundle.centroids[cluster])
-    share: Floats = (nearest / bundle.reach[cluster] - _STRANGE) / (1.0 - _STRANGE)
-    return np.clip(share, 0.0, 1.0)
+    return _trust(nearest, bundle.reach[cluster])
 
 
-def _burden(
-    cost: NDArray[np.float64], seconds: Floats, reference: NDArray[np.int64]
+def _trust(cosine: Floats, reach: Floats) -> Floats:
+    share: Floats = (cosine / reach - _STRANGE) / (1.0 - _STRANGE)
+    return np.minimum(np.maximum(share, 0.0), 1.0)  # np.clip is slow
+
+
+def _burdens(
+    cost: NDArray[np.float64],
+    seconds: Floats,
+    reference: tuple[NDArray[np.int64], NDArray[np.int64]],
 ) -> NDArray[np.float64]:
-    """What each worker costs as a multiple of the reference: in dollars, in time where those are equal.
-
-    1 where one of the two is unknown: nothing is known to be saved.
-    """
-    rows = np.arange(len(cost))
-    burden = np.ones(cost.shape)
-    for amounts in (seconds.astype(np.float64), cost):
-        own = amounts[rows, reference][:, None]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            times = np.minimum(amounts / own, _DEAR)
-        differs = np.abs(amounts - own) > 1e-9 * np.abs(own)  # false where unknown
-        known = np.isfinite(amounts) & np.isfinite(own)
-        burden = np.where(differs, times, np.where(known, burden, 1.0))
-    return burden
-
-
-def _cost(arm: Arm, tokens: float) -> float:
-    if arm.price is None:
-        return math.nan
-    return arm.price.cost(arm.input_tokens, _tokens(arm, tokens))
-
-
-def _tokens(arm: Arm, tokens: float) -> int:
-    bound = math.inf if arm.max_output_tokens is None else arm.max_output_tokens
-    return math.ceil(min(tokens, bound))
+    """:func:`_burden` of every worker, ``[n, A]``."""
+    amounts = np.stack([cost, seconds])
+    rows, chosen = reference
+    own = amounts[:, rows, chosen][..., None]
+    difference = np.abs(amounts - own)  # NaN where one is unknown, which differs from nothing
+    differs = difference > 1e-9 * np.abs(own)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        times = np.minimum(amounts / own, _DEAR)
+    in_time = differs[1] & ~np.isnan(difference[0])
+    return np.where(differs[0], times[0], np.where(in_time, times[1], 1.0))
 
 
 def _interval(p: float, sd: float) -> tuple[float, float]:

@@ -40,6 +40,7 @@ __all__ = ["Settings", "make_app"]
 _logger = logging.getLogger("fugu_adapters.serve")
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_GARBAGE = 10_000  # objects between two collections; most of a request's are freed without one
 _MADE = 1_780_000_000  # what /v1/models says of when its models were made; clients want a number
 
 
@@ -85,6 +86,7 @@ async def _warm(fugu: Fugu, *, freeze: bool) -> None:
     if freeze:  # the garbage collector need not look at weights and modules again and again
         gc.collect()
         gc.freeze()
+        gc.set_threshold(_GARBAGE, *gc.get_threshold()[1:])
 
 
 class _Api(Starlette):

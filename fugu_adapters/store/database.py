@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic_core import to_json
 from sqlalchemy import URL, create_engine, event, make_url, select, text
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from fugu_adapters.errors import ConfigError
 from fugu_adapters.store import models
+from fugu_adapters.types import to_plain
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -60,7 +63,11 @@ def open_database(url: URL, *, busy_seconds: float) -> Engine:
     try:
         # Parameters hold prompts: they must not appear in the text of an error.
         engine = create_engine(
-            url, hide_parameters=True, pool_pre_ping=not is_file, connect_args=wait
+            url,
+            hide_parameters=True,
+            pool_pre_ping=not is_file,
+            connect_args=wait,
+            json_serializer=_json,
         )
     except (ImportError, NoSuchModuleError):
         raise ConfigError(
@@ -122,3 +129,11 @@ def reason(error: Exception) -> str:
     """What the database said, without statements and parameters."""
     said = str(getattr(error, "orig", None) or "").strip().splitlines()
     return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
+
+
+def _json(value: Any) -> str:
+    """A record as JSON. What the fast way cannot write, such as half a surrogate pair, the other one escapes."""
+    try:
+        return to_json(value).decode()
+    except ValueError:
+        return json.dumps(to_plain(value))

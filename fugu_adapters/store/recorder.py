@@ -10,6 +10,8 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
 
 from fugu_adapters.errors import FuguError
 from fugu_adapters.store.records import RunRecord
@@ -24,6 +26,11 @@ _WAITING = 10_000  # records in memory; of a store that is slower than that, no 
 _logger = logging.getLogger("fugu_adapters")
 
 
+class _Begun(NamedTuple):
+    run_id: str
+    record: Callable[[], RunRecord]
+
+
 class Recorder:
     """Writes records in the order in which they come. Safe to share between threads.
 
@@ -33,18 +40,26 @@ class Recorder:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._items: deque[RunRecord | threading.Event | None] = deque()
+        self._items: deque[RunRecord | _Begun | threading.Event | None] = deque()
+        self._shown: set[str] = set()  # runs that are in the store as running
         self._idle = False
         self._wake = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
+    def begin(self, run_id: str, record: Callable[[], RunRecord]) -> None:
+        """Note that a run has begun; ``record`` is called, by the thread, where it does not end soon."""
+        self._take(run_id, _Begun(run_id, record))
+
     def put(self, record: RunRecord) -> None:
-        """Take a record to be written soon; a later one of the same run takes its place."""
+        """Take the record of a run that has ended, to be written soon."""
+        self._take(record.run_id, record)
+
+    def _take(self, run_id: str, item: RunRecord | _Begun) -> None:
         if len(self._items) >= _WAITING:  # waiting would stop everything else that the server does
-            _logger.warning("run %s is not recorded: the store is too slow", record.run_id)
+            _logger.warning("run %s is not recorded: the store is too slow", run_id)
             return
-        self._add(record)
+        self._add(item)
         if self._thread is None:
             with self._lock:
                 if self._thread is None:
@@ -71,7 +86,7 @@ class Recorder:
             self._thread = None
         self._write_all([item for item in late if isinstance(item, RunRecord)])
 
-    def _add(self, item: RunRecord | threading.Event | None) -> None:
+    def _add(self, item: RunRecord | _Begun | threading.Event | None) -> None:
         """Waking the thread for every record would cost more than writing it."""
         self._items.append(item)
         if self._idle:
@@ -79,7 +94,7 @@ class Recorder:
 
     def _work(self) -> None:
         """Until it is told to stop: take in what has come, write what is due, rest."""
-        begun: dict[str, tuple[float, RunRecord]] = {}  # the oldest first
+        begun: dict[str, tuple[float, _Begun]] = {}  # the oldest first
         while True:
             self._idle = True
             if not self._items:
@@ -96,14 +111,16 @@ class Recorder:
                     stopping = True
                 elif isinstance(item, threading.Event):
                     waiting.append(item)
-                elif item.status == "running":
+                elif isinstance(item, _Begun):
                     begun[item.run_id] = time.monotonic() + _BEGUN_S, item
                 else:
                     begun.pop(item.run_id, None)
                     ended[item.run_id] = item
             everything, now = stopping or bool(waiting), time.monotonic()
             due = [run for run, (when, _) in begun.items() if everything or when <= now]
-            self._write_all([*(begun.pop(run)[1] for run in due), *ended.values()])
+            self._write_all([*(begun.pop(run)[1].record() for run in due), *ended.values()])
+            self._shown.difference_update(ended)
+            self._shown.update(due)
             for written in waiting:
                 written.set()
             if stopping:
@@ -115,7 +132,8 @@ class Recorder:
         if not records:
             return
         try:
-            self._store.record_all(records)
+            begun = self._shown.intersection(record.run_id for record in records)
+            self._store.record_all(records, begun=begun)
         except FuguError as problem:  # an answer that was paid for is not lost to a full disk
             if len(records) == 1:
                 _logger.warning("run %s could not be recorded: %s", records[0].run_id, problem)

@@ -1,4 +1,7 @@
-"""Records to rows and back. What comes back is validated: a file may have been edited."""
+"""Records to rows and back. What comes back is validated: a file may have been edited.
+
+The database's JSON columns take dataclasses as they are; only a request has parts that are not kept.
+"""
 
 from __future__ import annotations
 
@@ -39,10 +42,10 @@ def run_row(record: RunRecord, keep_text: bool) -> dict[str, Any]:
         "request": to_plain(record.request) if keep_text else None,
         "sizes": _sizes(record),
         "text": record.text if keep_text else None,
-        "tool_calls": to_plain(record.tool_calls) if keep_text else None,
-        "decision": to_plain(record.decision),
-        "decisions": None if only else to_plain(record.decisions),
-        "usage": to_plain(record.usage),
+        "tool_calls": record.tool_calls if keep_text else None,
+        "decision": record.decision,
+        "decisions": None if only else record.decisions,
+        "usage": record.usage,
     }
 
 
@@ -53,7 +56,7 @@ def attempt_rows(record: RunRecord, keep_text: bool) -> list[dict[str, Any]]:
             "run_id": record.run_id,
             "n": number,
             **{name: getattr(attempt, name) for name in _CALL_SCALARS},
-            "usage": to_plain(attempt.usage),
+            "usage": attempt.usage,
             "steps": list(attempt.steps) if keep_text else [],
         }
         for number, attempt in enumerate(record.attempts)

@@ -9,7 +9,7 @@ import contextlib
 import math
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -95,8 +95,12 @@ class Store:
         with self._begin() as connection:
             self._insert(connection, [record])
 
-    def record_all(self, records: Sequence[RunRecord]) -> None:
-        """Keep several runs in one transaction, in place of what was kept of them while they ran.
+    def record_all(self, records: Sequence[RunRecord], *, begun: Collection[str] = ()) -> None:
+        """Keep several runs in one transaction.
+
+        Args:
+            records: the runs.
+            begun: ids of those that were kept while they ran, which is replaced.
 
         Raises:
             ConfigError: where the database cannot be written.
@@ -106,10 +110,10 @@ class Store:
         from fugu_adapters.store import models
 
         table = models.runs
-        ended = [record.run_id for record in records if record.status != "running"]
         with self._begin() as connection:
-            begun = (table.c.run_id.in_(ended)) & (table.c.status == "running")
-            connection.execute(delete(table).where(begun))
+            if begun:
+                stale = table.c.run_id.in_(begun) & (table.c.status == "running")
+                connection.execute(delete(table).where(stale))
             self._insert(connection, records)
 
     def _insert(self, connection: Connection, records: Sequence[RunRecord]) -> None:

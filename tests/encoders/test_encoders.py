@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from fugu_adapters.encoders import ENCODERS, Encoder, Vectors, clip_middle, load_encoder
-from fugu_adapters.encoders.static import StaticEncoder, count_features
+from fugu_adapters.encoders.static import StaticEncoder, Vocabulary
 from fugu_adapters.errors import WeightsError
 
 TEXTS = [
@@ -110,7 +110,7 @@ def test_clipping_keeps_both_ends() -> None:
 def test_features_tell_case_numbers_and_unknown_words() -> None:
     """Words count in lower case with a mark, numbers by length, unknown words by letter triples."""
     words = {"the": 0, "<capital>": 1, "<upper>": 2, "00": 3, "<line>": 4, "<ends ?>": 5}
-    counts = count_features("The THE the 42 17\nqqq?", words, 50)
+    counts = Vocabulary(words, 50).count("The THE the 42 17\nqqq?")
     assert {row: counts[row] for row in range(6)} == {0: 3, 1: 1, 2: 1, 3: 2, 4: 1, 5: 1}
     assert sum(value for row, value in counts.items() if row >= 6) == pytest.approx(1.0)
 

@@ -50,11 +50,11 @@ def test_soft_weights_favour_the_nearest_and_sum_to_one() -> None:
     """Weights are ordered, sum to one, and sharpen as the temperature falls."""
     vectors, _ = blobs()
     centroids = kmeans(vectors, 6, seed=0)
-    index, weight = soft_assign(vectors, centroids, nearest=3, temperature=0.1)
+    index, weight = soft_assign(vectors @ centroids.T, nearest=3, temperature=0.1)
     np.testing.assert_array_equal(index[:, 0], assign(vectors, centroids))
     np.testing.assert_allclose(weight.sum(axis=1), 1.0, rtol=1e-5)
     assert (np.diff(weight, axis=1) <= 1e-6).all()
-    sharp = soft_assign(vectors, centroids, nearest=3, temperature=0.001)[1]
+    sharp = soft_assign(vectors @ centroids.T, nearest=3, temperature=0.001)[1]
     assert sharp[:, 0].mean() > weight[:, 0].mean()
 
 
@@ -63,5 +63,5 @@ def test_more_neighbours_than_clusters_are_cut(nearest: int) -> None:
     """Asking for more clusters than there are gives all of them."""
     vectors, _ = blobs(50)
     centroids = kmeans(vectors, 6, seed=0)
-    index, _ = soft_assign(vectors, centroids, nearest=nearest, temperature=0.1)
+    index, _ = soft_assign(vectors @ centroids.T, nearest=nearest, temperature=0.1)
     assert index.shape == (50, min(nearest, 6))

@@ -9,8 +9,16 @@ from numpy.typing import NDArray
 
 from fugu_adapters.config import Price
 from fugu_adapters.errors import PolicyError
-from fugu_adapters.policies.selector import TOLERANCE, Arm, ClusterSelector
-from fugu_adapters.policies.weights import Bundle
+from fugu_adapters.policies.selector import (
+    TOLERANCE,
+    Arm,
+    ClusterSelector,
+    Expected,
+    Forecast,
+    choose,
+    choose_many,
+)
+from fugu_adapters.policies.weights import Bundle, Settings
 
 KNOWLEDGE, ARITHMETIC, CODE = (np.eye(4, dtype=np.float32)[axis] for axis in range(3))
 STRANGE = np.eye(4, dtype=np.float32)[3]
@@ -218,3 +226,34 @@ def test_twelve_workers_are_decided_in_about_a_millisecond(bundle: Bundle) -> No
         selector.decide(KNOWLEDGE, pool, tolerance=0.03)
         took.append(time.perf_counter() - began)
     assert sorted(took)[25] < 0.005
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 0.005, 0.2])
+def test_the_rule_is_the_same_for_one_request_and_for_many(tolerance: float) -> None:
+    """Unknown, equal and zero prices and times included."""
+    rng = np.random.default_rng(7)
+    rows, pool = 400, 6
+    p, sd = rng.uniform(0.2, 0.9, (rows, pool)), rng.uniform(0.0, 0.15, (rows, pool))
+    seconds = rng.choice([np.nan, 1.0, 2.0, 30.0], (rows, pool))
+    cost = rng.choice([np.nan, 0.0, 1e-4, 1e-3, 0.5], (rows, pool))
+    view = Forecast(
+        p=p,
+        sd=sd,
+        tokens=np.ones((rows, pool)),
+        seconds=seconds,
+        measured=np.array([True, True, False, True, False, True]),
+        anchor=rng.integers(0, pool, rows),
+        cluster=np.zeros(rows, dtype=np.int64),
+        inside=np.ones(rows, dtype=np.bool_),
+    )
+    settings = Settings(nearest=2, temperature=0.1, width=3.0, area_z=0.5, gain_z=1.0, loss_z=0.5)
+    chosen, reference = choose_many(view, cost, tolerance=tolerance, settings=settings)
+    for row in range(rows):
+        columns = (p[row], sd[row], view.tokens[row], seconds[row], cost[row], view.measured)
+        expected = [
+            Expected(OPUS, *values)
+            for values in zip(*(column.tolist() for column in columns), strict=True)
+        ]
+        one = choose(expected, int(view.anchor[row]), tolerance=tolerance, settings=settings)
+        assert one == (chosen[row], reference[row])
+    assert len({*chosen}) == pool

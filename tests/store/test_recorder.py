@@ -51,11 +51,11 @@ def test_a_run_is_known_from_its_beginning(store: Store) -> None:
     """Its end takes the place of its beginning, whether or not both are written at once."""
     recorder = Recorder(store)
     begun = record(1, status="running", text="")
-    recorder.put(begun)
+    recorder.begin(begun.run_id, lambda: begun)
     recorder.flush()
     assert store.get("run-1").status == "running"
     recorder.put(replace(begun, status="ok", text="done", attempts=(Attempt(worker="w", ok=True),)))
-    recorder.put(record(2, status="running"))
+    recorder.begin("run-2", lambda: record(2, status="running"))
     recorder.put(record(2, status="cancelled"))
     recorder.close()
     assert [(run.run_id, run.status) for run in store.list()] == [("run-2", "cancelled"), ("run-1", "ok")]  # fmt: skip

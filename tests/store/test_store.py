@@ -132,7 +132,7 @@ def test_texts_are_left_out_where_not_wanted(path):
     with sqlite3.connect(path) as raw:
         (sizes,) = raw.execute("SELECT sizes FROM fugu_runs").fetchone()
     raw.close()
-    assert '"answer_chars": 15' in sizes
+    assert '"answer_chars":15' in sizes
 
 
 def test_the_newest_run_comes_first(store):

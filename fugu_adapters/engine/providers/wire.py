@@ -96,8 +96,7 @@ def to_json(payload: Mapping[str, Any]) -> bytes:
         InputError: the request holds something that JSON or UTF-8 cannot carry.
     """
     try:
-        text = json.dumps(payload, ensure_ascii=False, allow_nan=False, default=_plain)
-        return text.encode("utf-8")
+        return _ENCODER.encode(payload).encode("utf-8")
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(
             "the request cannot be sent as JSON: expected plain data and valid text in messages, "
@@ -109,6 +108,9 @@ def _plain(value: object) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_plain)
 
 
 def read_json(data: bytes | str, worker: str) -> dict[str, Any]:
