@@ -311,6 +311,8 @@ class Fugu:
         request = read_request(messages, options)
         if self._store is not None and not self._store.is_open:
             await asyncio.to_thread(self._store.open)  # before money is spent
+        if self._recorder is not None:
+            await self._recorder.catch_up()
         if self._planner.is_quick(request, options):
             await _in_step()
             prepared = self._planner.prepare(request, options)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -40,6 +41,7 @@ __all__ = ["Settings", "make_app"]
 _logger = logging.getLogger("fugu_adapters.serve")
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_SWITCH_S = 0.0002  # at Python's 5 ms the recorder, which gives up the lock for every row, falls behind a busy loop
 _GARBAGE = 10_000  # objects between two collections; most of a request's are freed without one
 _MADE = 1_780_000_000  # what /v1/models says of when its models were made; clients want a number
 
@@ -84,6 +86,7 @@ async def _warm(fugu: Fugu, *, freeze: bool) -> None:
     with contextlib.suppress(FuguError):  # the first request tells
         await asyncio.to_thread(fugu.plan, "What is there?", model="fugu")
     if freeze:  # the garbage collector need not look at weights and modules again and again
+        sys.setswitchinterval(_SWITCH_S)
         gc.collect()
         gc.freeze()
         gc.set_threshold(_GARBAGE, *gc.get_threshold()[1:])

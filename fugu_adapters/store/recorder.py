@@ -6,6 +6,7 @@ known to the store while it goes on, as ``running``, so that one whose process w
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
@@ -22,6 +23,7 @@ __all__ = ["Recorder"]
 _BEGUN_S = 0.25  # from when on a run that has not ended is written as running
 _REST_S = 0.05  # between two transactions, each of which costs four times a record
 _MOST = 200  # records in one transaction
+_BEHIND = 1_000  # records in memory from which on runs wait before they begin
 _WAITING = 10_000  # records in memory; of a store that is slower than that, no more are
 _logger = logging.getLogger("fugu_adapters")
 
@@ -65,6 +67,16 @@ class Recorder:
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._work, name="fugu-recorder", daemon=True)  # fmt: skip
                     self._thread.start()
+
+    async def catch_up(self) -> None:
+        """Wait, where very many records wait, until there are fewer: for a second at most.
+
+        A loop that is never idle leaves the thread little of Python's lock, which SQLite gives up for every row.
+        """
+        for _ in range(100):
+            if len(self._items) < _BEHIND:
+                return
+            await asyncio.sleep(0.01)
 
     def flush(self) -> None:
         """Wait until everything so far is written."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,6 +76,30 @@ def test_one_that_is_refused_does_not_take_the_others_with_it(
         recorder.close()
     assert {run.run_id for run in store.list()} == {"run-1", "run-2", "run-3"}
     assert "run-1 could not be recorded" in caplog.text
+
+
+async def test_runs_wait_while_the_store_is_behind(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until it has caught up; for a store that writes nothing, a second at most."""
+    recorder, write, free = Recorder(store), store.record_all, threading.Event()
+
+    def slowly(records: list[RunRecord], **begun: object) -> None:
+        free.wait()
+        write(records, **begun)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(store, "record_all", slowly)
+    await recorder.catch_up()  # there is nothing to wait for
+    for number in range(1_500):
+        recorder.put(record(number))
+    began = time.monotonic()
+    await recorder.catch_up()
+    assert 0.9 < time.monotonic() - began < 10
+    waiting = asyncio.create_task(recorder.catch_up())
+    free.set()
+    await waiting
+    await asyncio.to_thread(recorder.close)
+    assert len(store.list(2_000)) == 1_500
 
 
 def test_closing_twice_and_never_used(store: Store) -> None:
