@@ -143,7 +143,7 @@ def fit(
     rows[: len(known)] = word_targets @ basis
     moved, bias = _solve(x, rows, targets @ basis)
     step = np.maximum(np.abs(moved).max(axis=1), 1e-6) / 127.0
-    styles = np.stack([style_of(prompt) for prompt in prompts])
+    styles = np.array([style_of(prompt) for prompt in prompts], dtype=np.float32)
     return StaticEncoder(
         name="static-1", words=words, weight=weight.astype(np.float16).astype(np.float32), bias=bias,
         rows=np.rint(moved / step[:, None]).astype(np.int8),

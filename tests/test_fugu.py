@@ -31,7 +31,7 @@ from fugu_adapters import (
 from fugu_adapters.config import Price
 from fugu_adapters.store import Store
 from fugu_adapters.testing.scripted import ScriptedWorker
-from fugu_adapters.types import Result, ToolCall, to_plain
+from fugu_adapters.types import Event, Result, ToolCall, to_plain
 
 FREE = Price(input=0, output=0)
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
@@ -164,6 +164,22 @@ async def test_cancelling_arun_is_quick_and_recorded() -> None:
             await task
         assert time.monotonic() - began < 0.15
     assert slow.cancelled == 1
+
+
+async def test_a_run_that_is_cancelled_once_its_call_is_paid_for_is_recorded() -> None:
+    """With the call, and not as one that still runs."""
+    async with fugu_over(ScriptedWorker("quick", "hello"), record_beside=True) as fugu:
+
+        def cancel(event: Event) -> None:
+            if event.kind == "call_finished":
+                task.cancel()
+
+        task = asyncio.create_task(fugu.arun("hello", on_event=cancel))
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    last = Store().last()
+    assert last is not None
+    assert (last.status, [call.ok for call in last.attempts]) == ("cancelled", [True])
 
 
 async def test_fail_over_goes_to_the_next_best() -> None:

@@ -58,7 +58,7 @@ def make_app(fugu: Fugu, *, store: Store | None = None, settings: Settings | Non
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        warming = asyncio.create_task(_warm(fugu, freeze=server.settings.own_process))
+        warming = asyncio.create_task(_warm(fugu, store, own=server.settings.own_process))
         try:
             yield
         finally:
@@ -81,11 +81,13 @@ def make_app(fugu: Fugu, *, store: Store | None = None, settings: Settings | Non
     )
 
 
-async def _warm(fugu: Fugu, *, freeze: bool) -> None:
-    """Load what the first request would have to wait for."""
+async def _warm(fugu: Fugu, store: Store | None, *, own: bool) -> None:
+    """Load what the first request would have to wait for; set up the process, where it is ours."""
     with contextlib.suppress(FuguError):  # the first request tells
         await asyncio.to_thread(fugu.plan, "What is there?", model="fugu")
-    if freeze:  # the garbage collector need not look at weights and modules again and again
+        if store is not None:
+            await asyncio.to_thread(store.open)
+    if own:  # the garbage collector need not look at weights and modules again and again
         sys.setswitchinterval(_SWITCH_S)
         gc.collect()
         gc.freeze()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from typing import Any
 
@@ -30,4 +31,5 @@ def _handlers() -> Handlers:
     return Handlers(lambda: pool, Settings(beat_s=0.1), lambda pool: Fugu(pool, store=False))
 
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 serve_stdio(_handlers)
