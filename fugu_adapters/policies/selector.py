@@ -130,7 +130,7 @@ class Forecast:
 class _Columns:
     """Rows of the bundle for one pool, with priors where there is none; computed once per pool."""
 
-    carry: Floats  # [K, A]: from likeness to centroids to what a worker is better there than on average, in logits
+    carry: NDArray[np.float64]  # [K, A]: from likeness to centroids to what a worker is better there than on average, in logits
     spread: Floats  # [3, A, K]: standard deviations, tokens, seconds (negative where unknown) at the centroids
     mean_logit: Floats  # [A], over the training mix
     mean_p: Floats  # [A], over the training mix
@@ -232,7 +232,7 @@ class ClusterSelector:
         inside = trust >= 0.5
         trust = trust[:, None]
         doubt = 1.0 - trust
-        rise = likeness(cosine, settings.width).astype(np.float32) @ pool.carry
+        rise = (likeness(cosine, settings.width) @ pool.carry).astype(np.float32)
         p = trust / (1.0 + np.exp(-(pool.mean_logit + rise))) + doubt * pool.mean_p
         sd, tokens, seconds = np.einsum("nm,tanm->tna", weight, pool.spread[:, :, index])
         seconds[seconds < 0] = np.nan

@@ -148,10 +148,15 @@ class Bundle:
         return rise
 
     @functools.cached_property
-    def carry(self) -> Floats:
-        """Inverse of the centroids' likenesses: carries values at the centroids to a request, ``[K, K]``."""
-        table = kernel(self.centroids, self.centroids, self.settings.width, nugget=True)
-        return np.linalg.inv(table).astype(np.float32)
+    def carry(self) -> NDArray[np.float64]:
+        """Inverse of the centroids' likenesses: carries values at the centroids to a request, ``[K, K]``.
+
+        Its terms are large and cancel: in single precision a forecast would depend on which others are asked for.
+        """
+        inverse: NDArray[np.float64] = np.linalg.inv(
+            kernel(self.centroids, self.centroids, self.settings.width, nugget=True)
+        )
+        return inverse
 
 
 def logit(p: Floats) -> Floats:

@@ -299,7 +299,7 @@ async def test_flood_is_cut() -> None:
         transport = Transport()
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         error = await _failure(transport, server.url("f"), max_bytes=2 * 1024 * 1024)
-        async with asyncio.timeout(0.3):
+        async with asyncio.timeout(10):  # what was on its way fills a busy machine's buffers first
             await server.requests[0].gone.wait()
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
         assert (await post(transport, server.url("f"))).status == 200
