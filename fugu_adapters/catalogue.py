@@ -175,6 +175,7 @@ def complete(worker: Worker) -> Worker:
         "tools": known.tools,
         "images": known.images,
         "json_schema": known.json_schema,
+        "reasoning": known.reasoning,
     }
     gaps = {key: value for key, value in found.items() if getattr(worker, key) is None}
     return worker.model_copy(update=gaps)

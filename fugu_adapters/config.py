@@ -121,6 +121,7 @@ class Worker(_Strict):
         tools: whether it can call functions; ``None`` is unknown.
         images: whether it reads images; ``None`` is unknown.
         json_schema: whether it can be held to a JSON schema; ``None`` is unknown.
+        reasoning: whether it thinks before it answers; ``None`` is unknown.
         tags: free words for opt-outs.
         price: list price; ``None`` is unknown.
         profile: name of its learned profile, where it differs from ``model``.
@@ -144,6 +145,7 @@ class Worker(_Strict):
     tools: bool | None = None
     images: bool | None = None
     json_schema: bool | None = None
+    reasoning: bool | None = None
     tags: frozenset[str] = frozenset()
     price: Price | None = None
     profile: str | None = None

@@ -273,6 +273,7 @@ _ORDER = (
     "tools",
     "images",
     "json_schema",
+    "reasoning",
     "tags",
     "price",
     "profile",

@@ -13,6 +13,8 @@ from fugu_adapters.types import Message, Request
 __all__ = [
     "MAX_IMAGE_BYTES",
     "MAX_REQUEST_BYTES",
+    "REASONING_DETAILS",
+    "carried",
     "clip_middle",
     "estimate_tokens",
     "has_images",
@@ -28,6 +30,9 @@ MAX_REQUEST_BYTES = 4 * 1024 * 1024
 
 MAX_IMAGE_BYTES = 24 * 1024 * 1024
 """Images of one request, as the bytes of their addresses (``data:`` ones hold the image)."""
+
+REASONING_DETAILS = "reasoning_details"
+"""The field of an assistant's message that holds what its worker wants back, as at OpenRouter."""
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
 _BYTES_PER_TOKEN = 3.0  # English prose has about 4.2, terse code and numbers 2.5 to 3
@@ -127,6 +132,14 @@ def _check_part(where: str, part: Any) -> None:
             return
         raise InputError(f'{where}.image_url: expected {{"url": "data:image/... or https://..."}}')
     raise InputError(f"{where}: expected a text or image_url part, got type {kind!r:.60}")
+
+
+def carried(sealed: Iterable[str]) -> list[dict[str, Any]]:
+    """A reply's ``sealed`` as the assistant's message holds it."""
+    return [
+        {"type": "reasoning.encrypted", "data": text, "index": index}
+        for index, text in enumerate(sealed)
+    ]
 
 
 def text_of(message: Message) -> str:

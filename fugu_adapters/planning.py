@@ -245,7 +245,8 @@ class Planner:
         if run.waiting is None:
             return reply
         suspension = Suspension.of(run.waiting)
-        signed = replace(suspension.signed(reply), native=None)  # which has the worker's own ids
+        # What came natively has the worker's own ids, and what is sealed stays with what is kept.
+        signed = replace(suspension.signed(reply), native=None, sealed=())
         if self._store is not None and self._store.keep_text:
             self._store.suspend(suspension)
         else:

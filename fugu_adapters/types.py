@@ -169,10 +169,12 @@ class ToolCall:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Delta:
-    """A piece of a streamed reply: text, or a piece of one tool call.
+    """A piece of a streamed reply: text, reasoning, or a piece of one tool call.
 
     Attributes:
         text: text to append.
+        reasoning: what the worker lets be read of its thinking, to append.
+        sealed: what the worker wants back of it in later turns; see ``Reply``.
         tool_index: position of the tool call that the other fields belong to, or ``None``.
         tool_id: its id, on its first piece.
         tool_name: its function, on its first piece.
@@ -182,6 +184,8 @@ class Delta:
     """
 
     text: str = ""
+    reasoning: str = ""
+    sealed: str = field(default="", repr=False)
     tool_index: int | None = None
     tool_id: str | None = None
     tool_name: str | None = None
@@ -201,6 +205,9 @@ class Reply:
         model: the model that the endpoint says it used.
         cost_usd: what the call cost, where the endpoint reports it itself.
         steps: what a program-aided worker did on the way, for the trace.
+        reasoning: what it lets be read of its thinking, ``""`` for nothing.
+        sealed: what it wants back of its thinking in later turns, each a text that only its own worker can open
+            again: put into ``reasoning_details`` of the assistant's message, as OpenRouter does.
         native: the body as it came, where the request was passed on natively and the reply came whole.
     """
 
@@ -211,6 +218,8 @@ class Reply:
     model: str | None = None
     cost_usd: float | None = None
     steps: tuple[str, ...] = ()
+    reasoning: str = field(default="", repr=False)
+    sealed: tuple[str, ...] = field(default=(), repr=False)
     native: bytes | None = field(default=None, repr=False, metadata=_APART)
 
 
@@ -357,6 +366,8 @@ class Result:
         finish_reason: why the worker stopped.
         trace: decisions and calls.
         stopped: why no further turn was taken, where the policy takes several.
+        reasoning: what the worker lets be read of its thinking.
+        sealed: what the worker wants back of it in later turns; see ``Reply``.
         native: the worker's reply as it came, where the request was passed on natively and the reply came whole.
     """
 
@@ -370,6 +381,8 @@ class Result:
     finish_reason: FinishReason = "stop"
     trace: Trace = field(default_factory=Trace)
     stopped: str | None = None
+    reasoning: str = field(default="", repr=False)
+    sealed: tuple[str, ...] = field(default=(), repr=False)
     native: bytes | None = field(default=None, repr=False, metadata=_APART)
 
 

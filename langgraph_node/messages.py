@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fugu_adapters import Delta, InputError, Result, ToolCall, Usage
 from fugu_adapters.hosts import plain_decision
+from fugu_adapters.messages import REASONING_DETAILS, carried
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage, BaseMessage
@@ -22,8 +23,9 @@ def to_openai(messages: Sequence[BaseMessage | AnyMessage]) -> list[dict[str, An
     """LangChain messages in OpenAI's shape, images, tool calls and tool results included.
 
     What a model thought, signed or cited is left out of assistant messages: it belongs to the model that
-    wrote it, and the next turn may be another one's. Other parts that we do not know are kept, so that a
-    request with them is refused and not answered without them.
+    wrote it, and the next turn may be another one's. Only what ``to_message`` has put there for its own worker
+    is kept. Other parts that we do not know are kept too, so that a request with them is refused and not
+    answered without them.
 
     Raises:
         InputError: where a message has no place in a chat request.
@@ -65,7 +67,9 @@ def _to_openai(index: int, message: Any) -> list[dict[str, Any]]:
         return plain
     bad = [_bad_call(call) for call in message.invalid_tool_calls]
     calls = {"tool_calls": [*plain[0].get("tool_calls", ()), *bad]} if bad else {}
-    return [_reduced(plain[0]) | calls]
+    sealed = message.additional_kwargs.get(REASONING_DETAILS)
+    thoughts = {REASONING_DETAILS: sealed} if sealed else {}
+    return [_reduced(plain[0]) | calls | thoughts]
 
 
 def _reduced(message: dict[str, Any]) -> dict[str, Any]:
@@ -97,6 +101,7 @@ def to_message(result: Result, model: str) -> AIMessage:
     good, bad = _tool_calls(result.tool_calls)
     return AIMessage(
         content=result.text,
+        additional_kwargs=_thoughts(result.reasoning, result.sealed),
         tool_calls=good,
         invalid_tool_calls=bad,
         usage_metadata=_usage(result.usage),
@@ -109,12 +114,22 @@ def to_chunk(delta: Delta) -> AIMessageChunk:
     from langchain_core.messages import AIMessageChunk
     from langchain_core.messages.tool import tool_call_chunk
 
+    thoughts = _thoughts(delta.reasoning, [delta.sealed] if delta.sealed else [])
     if delta.tool_index is None:
-        return AIMessageChunk(content=delta.text)
+        return AIMessageChunk(content=delta.text, additional_kwargs=thoughts)
     call = tool_call_chunk(
         index=delta.tool_index, id=delta.tool_id, name=delta.tool_name, args=delta.arguments
     )
     return AIMessageChunk(content=delta.text, tool_call_chunks=[call])
+
+
+def _thoughts(reasoning: str, sealed: Sequence[str]) -> dict[str, Any]:
+    """Where LangChain's integrations keep them. Without an index, because equal ones of chunks would be merged."""
+    thoughts: dict[str, Any] = {"reasoning_content": reasoning} if reasoning else {}
+    if sealed:
+        details = carried(sealed)
+        thoughts[REASONING_DETAILS] = [{"type": each["type"], "data": each["data"]} for each in details]  # fmt: skip
+    return thoughts
 
 
 def to_last_chunk(result: Result, model: str) -> AIMessageChunk:

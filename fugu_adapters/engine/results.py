@@ -37,6 +37,8 @@ def result_of(run: Run, decision: Decision, worker: Worker, reply: Reply) -> Res
         finish_reason=reply.finish_reason,
         trace=_trace(run, decision),
         stopped=run.stopped,
+        reasoning=reply.reasoning,
+        sealed=reply.sealed,
         native=reply.native,
     )
 

@@ -107,8 +107,12 @@ class Run:
         return sum(known) if len(known) == len(costs) else None
 
     def deliver(self, worker: str, delta: Delta) -> None:
-        """Pass a piece of the answer on. From now on no other worker may answer this request."""
-        self.delivered = True
+        """Pass a piece of the answer on. From now on no other worker may answer this request.
+
+        A thought is no answer yet: another may still take over from a worker that breaks off in one.
+        """
+        if delta.text or delta.tool_index is not None or delta.raw is not None:
+            self.delivered = True
         self.text += delta.text
         self.emit(
             Event(kind="delta", run_id=self.run_id, worker=worker, delta=delta, step=self.step)

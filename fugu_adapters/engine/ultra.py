@@ -11,12 +11,12 @@ from fugu_adapters.engine.backend import Backend
 from fugu_adapters.engine.execute import answer
 from fugu_adapters.engine.run import Run
 from fugu_adapters.engine.worker import Caller
-from fugu_adapters.engine.workflow import run_with_tools, run_workflow, step_order
+from fugu_adapters.engine.workflow import deliver, run_with_tools, run_workflow, step_order
 from fugu_adapters.errors import LimitExceeded, PlanError, WorkerError
 from fugu_adapters.policies.coordinator import Coordinator
 from fugu_adapters.policies.subtasks import ANSWER
 from fugu_adapters.pool import Pool
-from fugu_adapters.types import Candidate, Decision, Delta, Reply, Request
+from fugu_adapters.types import Candidate, Decision, Reply, Request
 from fugu_adapters.workflow.parse import accepts, parse_workflow
 from fugu_adapters.workflow.plan import Step, Workflow
 from fugu_adapters.workflow.prompts import quote, with_frame
@@ -113,8 +113,8 @@ async def run_written(
             run.request, run.stream = asked, stream
     if given is None:
         raise PlanError("a conductor needs at least one round")
-    if stream and not run.delivered and given[1].text:
-        run.deliver(given[0].name, Delta(text=given[1].text))
+    if stream and not run.delivered:
+        deliver(run, *given)
     return given
 
 

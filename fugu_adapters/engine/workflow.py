@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from fugu_adapters.config import Worker
-from fugu_adapters.engine.backend import Backend
+from fugu_adapters.engine.backend import Backend, pieces_of
 from fugu_adapters.engine.execute import answer
 from fugu_adapters.engine.run import Run
 from fugu_adapters.engine.worker import Caller
@@ -16,7 +16,7 @@ from fugu_adapters.messages import routing_text
 from fugu_adapters.policies.answers import read_answers
 from fugu_adapters.policies.coordinator import Coordinator, Standing
 from fugu_adapters.pool import Pool
-from fugu_adapters.types import Candidate, Delta, Event, Message, Reply, StepTrace
+from fugu_adapters.types import Candidate, Event, Message, Reply, StepTrace
 from fugu_adapters.workflow.aggregate import choose
 from fugu_adapters.workflow.plan import Workflow
 from fugu_adapters.workflow.prompts import step_request
@@ -231,7 +231,7 @@ async def run_with_tools(
             kept = replace(
                 state, outputs=done, step=index, worker=worker.name, transcript=transcript
             )
-            run.waiting = kept.told(reply.tool_calls, reply.text)
+            run.waiting = kept.told(reply)
             tools = ", ".join(dict.fromkeys(call.name for call in reply.tool_calls))
             run.stopped = f"step {index + 1} calls {tools}"
             return worker, reply
@@ -278,8 +278,8 @@ async def _in_turn(
                 break
     answers = {n: given[n] for n in workflow.answering if n in given}
     worker, reply = answers[_leading(run, answers, weights, voting)]
-    if run.stream and reply.text:
-        run.deliver(worker.name, Delta(text=reply.text))
+    if run.stream:
+        deliver(run, worker, reply)
     return worker, reply
 
 
@@ -357,8 +357,8 @@ def _answer(
     texts = {index: reply.text for index, (_, reply) in enumerate(answers)}
     trust = {index: weights.get(worker.name, 0.0) for index, (worker, _) in enumerate(answers)}
     worker, reply = answers[choose(workflow.aggregate, texts, trust)]
-    if run.stream and reply.text:
-        run.deliver(worker.name, Delta(text=reply.text))
+    if run.stream:
+        deliver(run, worker, reply)
     return worker, reply
 
 
@@ -377,10 +377,5 @@ def tell_step(run: Run, kind: str, index: int, worker: str, subtask: str) -> Non
 
 def deliver(run: Run, worker: Worker, reply: Reply) -> None:
     """Pass an answer on whose author was not known to be the last one."""
-    if reply.text:
-        run.deliver(worker.name, Delta(text=reply.text))
-    for index, call in enumerate(reply.tool_calls):
-        piece = Delta(
-            tool_index=index, tool_id=call.id, tool_name=call.name, arguments=call.arguments
-        )
+    for piece in pieces_of(reply):
         run.deliver(worker.name, piece)

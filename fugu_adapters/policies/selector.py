@@ -130,7 +130,9 @@ class Forecast:
 class _Columns:
     """Rows of the bundle for one pool, with priors where there is none; computed once per pool."""
 
-    carry: NDArray[np.float64]  # [K, A]: from likeness to centroids to what a worker is better there than on average, in logits
+    carry: NDArray[
+        np.float64
+    ]  # [K, A]: from likeness to centroids to what a worker is better there than on average, in logits
     spread: Floats  # [3, A, K]: standard deviations, tokens, seconds (negative where unknown) at the centroids
     mean_logit: Floats  # [A], over the training mix
     mean_p: Floats  # [A], over the training mix

@@ -153,10 +153,8 @@ class Bundle:
 
         Its terms are large and cancel: in single precision a forecast would depend on which others are asked for.
         """
-        inverse: NDArray[np.float64] = np.linalg.inv(
-            kernel(self.centroids, self.centroids, self.settings.width, nugget=True)
-        )
-        return inverse
+        table = kernel(self.centroids, self.centroids, self.settings.width, nugget=True)
+        return np.linalg.inv(table).astype(np.float64, copy=False)
 
 
 def logit(p: Floats) -> Floats:

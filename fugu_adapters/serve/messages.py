@@ -4,47 +4,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
-from pydantic_core import from_json
-
-from fugu_adapters.engine.providers.native import EXTENSION
+from fugu_adapters.engine.providers.sealed import is_sealed
 from fugu_adapters.engine.providers.wire import to_json
 from fugu_adapters.errors import InputError
+from fugu_adapters.messages import REASONING_DETAILS, carried
 from fugu_adapters.options import RunOptions
 from fugu_adapters.serve.chat import sampling
 from fugu_adapters.serve.dialect import (
     Asked,
-    extended,
-    extension,
     integer,
-    own_usage,
     read_extension,
-    sse,
 )
 from fugu_adapters.serve.history import whole_history
+from fugu_adapters.serve.messages_reply import MessagesWriter, error_object, whole_message
 from fugu_adapters.serve.problems import Problem
 from fugu_adapters.serve.tools import Tool, Tools
-from fugu_adapters.types import Delta, Dialect, Native, Result, ToolCall
+from fugu_adapters.types import Dialect, Native, Result
 
 __all__ = ["MessagesSpeaker"]
 
-_STOP = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}  # fmt: skip
-_TYPES = {
-    "authentication": "authentication_error",
-    "permission": "permission_error",
-    "not_found": "not_found_error",
-    "too_large": "request_too_large",
-    "budget": "billing_error",
-    "rate_limit": "rate_limit_error",
-    "overloaded": "overloaded_error",
-    "timeout": "timeout_error",
-}
+_THINKING = ("thinking", "redacted_thinking")
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _BETAS = "anthropic-beta"
 _WORDS = re.compile(r"[A-Za-z0-9_.,-]{1,1000}")
-_END = b'"message_stop"'
 
 
 class MessagesSpeaker:
@@ -76,15 +60,7 @@ class MessagesSpeaker:
 
     def whole(self, asked: Asked, result: Result) -> bytes:
         """A ``message``."""
-        content: list[dict[str, Any]] = [{"type": "text", "text": result.text}] if result.text else []  # fmt: skip
-        content += [_tool_use(call, asked.tools) for call in result.tool_calls]
-        reply = {
-            **_head(asked, result.run_id),
-            "content": content,
-            "stop_reason": _STOP[result.finish_reason],
-            "usage": _usage(result),
-        }
-        return extended(reply, result)
+        return whole_message(asked, result)
 
     def writer(self, asked: Asked) -> MessagesWriter:
         """For a streamed reply."""
@@ -92,117 +68,7 @@ class MessagesSpeaker:
 
     def problem(self, problem: Problem) -> dict[str, Any]:
         """An error object."""
-        kind = _TYPES.get(problem.kind)
-        if kind is None:
-            kind = "invalid_request_error" if problem.status < 500 else "api_error"
-        error = {"type": kind, "message": problem.text}
-        if problem.partial:
-            error["partial"] = problem.partial
-        return {"type": "error", "error": error}
-
-
-class MessagesWriter:
-    """Writes a message's events; see ``Writer``. Tool calls come whole at the end."""
-
-    def __init__(self, asked: Asked) -> None:
-        self._asked = asked
-        self._begun = False
-        self._in_text = False
-        self._raw = False
-        self._end = b""
-
-    def delta(self, delta: Delta, run_id: str) -> bytes:
-        """An event; one that came so from the worker goes out as it came."""
-        if delta.raw is not None:
-            self._raw = True
-            if _END in delta.raw and not delta.text:
-                self._end = delta.raw  # ours comes before it
-                return b""
-            return delta.raw
-        if not delta.text:
-            return b""
-        out = self._begin(run_id)
-        if not self._in_text:
-            self._in_text = True
-            out += _event(
-                "content_block_start", index=0, content_block={"type": "text", "text": ""}
-            )
-        piece = {"type": "text_delta", "text": delta.text}
-        return out + _event("content_block_delta", index=0, delta=piece)
-
-    def _begin(self, run_id: str) -> bytes:
-        if self._begun:
-            return b""
-        self._begun = True
-        message = {
-            **_head(self._asked, run_id),
-            "content": [],
-            "stop_reason": None,
-            "usage": {"input_tokens": 0, "output_tokens": 0},
-        }
-        return _event("message_start", message=message)
-
-    def silence(self, note: str) -> bytes:
-        """A ping, which the dialect has for this."""
-        return f": {note}\n".encode() + _event("ping")
-
-    def finish(self, result: Result) -> bytes:
-        """Tool calls, the reason, the usage, the end; what we have to say comes in a ping."""
-        ours = _event("ping", **{EXTENSION: extension(result)})
-        if self._raw:
-            return ours + (self._end or _event("message_stop"))
-        out, index = self._begin(result.run_id), 0
-        if self._in_text:
-            out, index = out + _event("content_block_stop", index=0), 1
-        for call in result.tool_calls:
-            block = _tool_use(call, self._asked.tools)
-            piece = {"type": "input_json_delta", "partial_json": to_json(block["input"]).decode()}
-            out += _event("content_block_start", index=index, content_block={**block, "input": {}})
-            out += _event("content_block_delta", index=index, delta=piece)
-            out += _event("content_block_stop", index=index)
-            index += 1
-        reason = {"stop_reason": _STOP[result.finish_reason], "stop_sequence": None}
-        out += _event("message_delta", delta=reason, usage=_usage(result))
-        return out + ours + _event("message_stop")
-
-    def fail(self, problem: Problem) -> bytes:
-        """An error in place of the rest."""
-        return sse(MessagesSpeaker().problem(replace(problem, partial=None)), name="error")
-
-
-def _event(kind: str, **data: Any) -> bytes:
-    return sse({"type": kind, **data}, name=kind)
-
-
-def _head(asked: Asked, run_id: str) -> dict[str, Any]:
-    return {"id": f"msg_{run_id}", "type": "message", "role": "assistant", "model": asked.model, "stop_sequence": None}  # fmt: skip
-
-
-def _usage(result: Result) -> dict[str, Any]:
-    """The dialect's ``input_tokens`` leaves the cached ones out, ours does not."""
-    own, others = own_usage(result)
-    cached = own.cached_input_tokens or 0
-    return {
-        "input_tokens": max(0, (own.input_tokens or 0) - cached),
-        "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": cached,
-        "output_tokens": own.output_tokens or 0,
-        "orchestration_input_tokens": others.input_tokens or 0,
-        "orchestration_input_cached_tokens": others.cached_input_tokens or 0,
-        "orchestration_output_tokens": others.output_tokens or 0,
-    }
-
-
-def _tool_use(call: ToolCall, tools: Tools) -> dict[str, Any]:
-    try:
-        value = from_json(call.arguments)
-    except ValueError:
-        value = None
-    if not isinstance(
-        value, dict
-    ):  # a worker wrote it, and the client's check of it says what is wrong
-        value = {"arguments": call.arguments}
-    return {"type": "tool_use", "id": call.id, "name": tools.behind(call).name, "input": value}
+        return error_object(problem)
 
 
 # --- reading ------------------------------------------------------------------------------------
@@ -251,6 +117,10 @@ def _assistant(where: str, content: list[Any], tools: Tools) -> dict[str, Any]:
     text = "".join(str(block.get("text") or "") for block in content if block["type"] == "text")
     calls = [_call(where, block, tools) for block in content if block["type"] == "tool_use"]
     message: dict[str, Any] = {"role": "assistant", "content": text or (None if calls else "")}
+    sealed = [block.get("signature") or block.get("data") for block in content if block["type"] in _THINKING]  # fmt: skip
+    kept = [each for each in sealed if is_sealed(each)]
+    if kept:
+        message[REASONING_DETAILS] = carried(kept)
     return message | ({"tool_calls": calls} if calls else {})
 
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic_core import from_json
 
-from fugu_adapters.types import ToolCall
+from fugu_adapters.types import Delta, ToolCall
 
-__all__ = ["Tool", "Tools", "freeform_input"]
+__all__ = ["Call", "Calls", "Tool", "Tools", "freeform_input"]
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _INPUT = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
@@ -76,9 +76,97 @@ class Tools:
         digest = hashlib.blake2b(full.encode("utf-8", "replace"), digest_size=4).hexdigest()
         return f"{re.sub(r'[^A-Za-z0-9_-]', '_', full)[:55]}_{digest}"
 
-    def behind(self, call: ToolCall) -> Tool:
-        """The client's tool that a call is for; one of that name where the client has none."""
-        return self.by_name.get(call.name) or Tool(name=call.name)
+    def behind(self, name: str) -> Tool:
+        """The client's tool that a call of a function is for; one of that name where the client has none."""
+        return self.by_name.get(name) or Tool(name=name)
+
+
+@dataclass(slots=True)
+class Call:
+    """A call that goes out while it is written.
+
+    Attributes:
+        place: among those that do, from 0.
+        id: the worker's.
+        tool: what it calls.
+        arguments: pieces of JSON, so far.
+    """
+
+    place: int
+    id: str
+    tool: Tool
+    arguments: list[str] = field(default_factory=list)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the arguments are all there."""
+        try:
+            from_json("".join(self.arguments))
+        except ValueError:
+            return False
+        return True
+
+
+class Calls:
+    """The calls of one streamed reply: which go out while they are written, and which whole at its end.
+
+    Those wait of which a worker says no id or no name at first.
+
+    Args:
+        tools: the request's.
+        in_turn: whether the dialect has one call at a time: one that begins within another waits.
+    """
+
+    def __init__(self, tools: Tools, *, in_turn: bool = False) -> None:
+        self._tools, self._in_turn = tools, in_turn
+        self._live: dict[int, Call | None] = {}
+        self._last: Call | None = None
+
+    def take(self, delta: Delta) -> Call | None:
+        """The call that a piece belongs to, if it goes out now; one without arguments yet has just begun."""
+        index = delta.tool_index
+        if index is None:
+            return None
+        if index not in self._live:
+            self._live[index] = self._begin(delta)
+        call = self._live[index]
+        if call is None or (self._in_turn and call is not self._last):
+            return None
+        return call
+
+    def _begin(self, delta: Delta) -> Call | None:
+        if not delta.tool_id or not delta.tool_name:
+            return None
+        if self._in_turn and self.unfinished:
+            return None
+        tool = self._tools.behind(delta.tool_name)
+        self._last = Call(place=len(self.live), id=delta.tool_id, tool=tool)
+        return self._last
+
+    @property
+    def live(self) -> list[Call]:
+        """Those that went out, or have begun to."""
+        return [call for call in self._live.values() if call is not None]
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the last that went out is not all there."""
+        return self._last is not None and not self._last.whole
+
+    def rest_of(self, whole: ToolCall) -> tuple[Call, str] | None:
+        """A call that has begun to go out, and what is still to be said: a freeform tool's input, ``{}`` for nothing."""
+        for call in self.live:
+            if call.id == whole.id:
+                said = "".join(call.arguments)
+                if call.tool.freeform:
+                    return call, freeform_input(whole.arguments)
+                return call, whole.arguments[len(said) :] if whole.arguments.startswith(said) else ""  # fmt: skip
+        return None
+
+    def waiting(self, calls: Sequence[ToolCall]) -> list[ToolCall]:
+        """Of all calls of the reply, those that did not go out."""
+        gone = {call.id for call in self.live}
+        return [call for call in calls if call.id not in gone]
 
 
 def freeform_input(arguments: str) -> str:

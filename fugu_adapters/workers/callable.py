@@ -9,7 +9,7 @@ from contextlib import aclosing, contextmanager
 from typing import Any
 
 from fugu_adapters.config import Worker
-from fugu_adapters.engine.backend import OnDelta
+from fugu_adapters.engine.backend import OnDelta, deliver
 from fugu_adapters.errors import (
     FuguError,
     WorkerError,
@@ -21,7 +21,7 @@ from fugu_adapters.errors import (
 )
 from fugu_adapters.types import Delta, Reply, Request, ToolCall
 
-__all__ = ["CallableBackend", "deliver", "translated"]
+__all__ = ["CallableBackend", "translated"]
 
 _EXPECTED = "expected text, an assistant message, a Reply or an async iterator of text"
 
@@ -113,18 +113,6 @@ class CallableBackend:
 
     def _protocol(self, message: str) -> WorkerProtocolError:
         return WorkerProtocolError(message, worker=self._worker.name)
-
-
-def deliver(reply: Reply, on_delta: OnDelta | None) -> None:
-    """Hand a reply that came whole to a caller who listens for pieces."""
-    if on_delta is None:
-        return
-    if reply.text:
-        on_delta(Delta(text=reply.text))
-    for index, call in enumerate(reply.tool_calls):
-        on_delta(
-            Delta(tool_index=index, tool_id=call.id, tool_name=call.name, arguments=call.arguments)
-        )
 
 
 @contextmanager

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from fugu_adapters.config import Worker
-from fugu_adapters.engine.backend import OnDelta
+from fugu_adapters.engine.backend import OnDelta, deliver
 from fugu_adapters.errors import ConfigError, WorkerProtocolError, WorkerRefused
 from fugu_adapters.types import Delta, FinishReason, Reply, Request, ToolCall, Usage
-from fugu_adapters.workers.callable import deliver, translated
+from fugu_adapters.workers.callable import translated
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, AIMessageChunk

@@ -11,11 +11,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fugu_adapters.config import Worker
-from fugu_adapters.engine.backend import OnDelta
+from fugu_adapters.engine.backend import OnDelta, deliver
 from fugu_adapters.errors import ConfigError, WorkerRefused
 from fugu_adapters.messages import routing_text
 from fugu_adapters.types import Reply, Request, Usage
-from fugu_adapters.workers.callable import deliver
 
 __all__ = ["ReplayBackend"]
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fugu_adapters.errors import InputError, ResumeMismatch
-from fugu_adapters.types import Message, Reply, ToolCall
+from fugu_adapters.messages import REASONING_DETAILS, carried
+from fugu_adapters.types import Message, Reply
 from fugu_adapters.workflow.plan import Workflow
 
 __all__ = ["Suspension", "Waiting", "waiting_token"]
@@ -77,20 +78,22 @@ class Waiting:
             transcript=tuple(data["transcript"]),
         )
 
-    def told(self, calls: Sequence[ToolCall], text: str) -> Waiting:
-        """With what its worker said last."""
-        said: Message = {
+    def told(self, reply: Reply) -> Waiting:
+        """With what its worker said last, and wants back of its thinking."""
+        said: dict[str, Any] = {
             "role": "assistant",
-            "content": text or None,
+            "content": reply.text or None,
             "tool_calls": [
                 {
                     "id": call.id,
                     "type": "function",
                     "function": {"name": call.name, "arguments": call.arguments},
                 }
-                for call in calls
+                for call in reply.tool_calls
             ],
         }
+        if reply.sealed:
+            said[REASONING_DETAILS] = carried(reply.sealed)
         return replace(self, transcript=(*self.transcript, said))
 
 

@@ -98,7 +98,7 @@ def test_unusable_bodies(body: bytes) -> None:
 
 
 def test_streamed_blocks() -> None:
-    """Text and tool input are put together; thinking, pings and unknown events are left out."""
+    """Text, thinking and tool input are put together; pings and unknown events are left out."""
     usage = {"input_tokens": 3, "cache_read_input_tokens": 4, "output_tokens": 1}
     tool = {"type": "tool_use", "id": "t1", "name": "add", "input": {}}
     deltas, decoder = _feed(
@@ -110,6 +110,12 @@ def test_streamed_blocks() -> None:
             "delta": {"type": "thinking_delta", "thinking": "hmm"},
         },
         {"type": "ping"},
+        {
+            "type": "content_block_delta",
+            "index": 0,
+            "delta": {"type": "signature_delta", "signature": "c2VhbA"},
+        },
+        {"type": "content_block_stop", "index": 0},
         {"type": "content_block_start", "index": 1, "content_block": {"type": "text", "text": ""}},
         {"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": "so"}},
         {"type": "content_block_stop", "index": 1},
@@ -138,7 +144,10 @@ def test_streamed_blocks() -> None:
         {"type": "message_stop"},
         {"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": "!"}},
     )
+    thought = '{"type": "thinking", "thinking": "hmm", "signature": "c2VhbA"}'
     assert deltas == [
+        Delta(reasoning="hmm"),
+        Delta(sealed=thought),
         Delta(text="so"),
         Delta(tool_index=0, tool_id="t1", tool_name="add"),
         Delta(tool_index=0, arguments='{"a":'),
@@ -147,6 +156,7 @@ def test_streamed_blocks() -> None:
     reply = decoder.finish()
     assert decoder.done
     assert reply.text == "so"
+    assert (reply.reasoning, reply.sealed) == ("hmm", (thought,))
     assert reply.tool_calls == (ToolCall(id="t1", name="add", arguments='{"a":1}'),)
     assert reply.finish_reason == "tool_calls"
     assert (reply.usage.input_tokens, reply.usage.output_tokens) == (7, 42)

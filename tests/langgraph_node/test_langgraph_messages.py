@@ -205,3 +205,23 @@ def test_pieces_add_up_to_the_message() -> None:
     assert added.usage_metadata == message.usage_metadata
     assert added.response_metadata == message.response_metadata
     assert added.chunk_position == "last"
+
+
+def test_what_a_worker_wants_back_of_its_thinking_goes_back() -> None:
+    """Whole or in pieces it stands in the message, and in the next request beside the calls."""
+    result = Result(
+        text="", worker="w", run_id="r", decision=DECISION, reasoning="hm, add", sealed=("s1", "s2"),
+        tool_calls=(ToolCall(id="c", name="f", arguments="{}"),), finish_reason="tool_calls",
+    )  # fmt: skip
+    pieces = [Delta(reasoning="hm, "), Delta(reasoning="add"), Delta(sealed="s1"), Delta(sealed="s2")]  # fmt: skip
+    calls = Delta(tool_index=0, tool_id="c", tool_name="f", arguments="{}")
+    chunks = [to_chunk(piece) for piece in [*pieces, calls]]
+    added = chunks[0]
+    for chunk in [*chunks[1:], to_last_chunk(result, "fugu")]:
+        added += chunk
+    for message in (to_message(result, "fugu"), added):
+        assert message.additional_kwargs["reasoning_content"] == "hm, add"
+        plain = to_openai([message])[0]
+        assert [each["data"] for each in plain["reasoning_details"]] == ["s1", "s2"]
+        assert plain["tool_calls"][0]["id"] == "c"
+        assert "reasoning_content" not in plain

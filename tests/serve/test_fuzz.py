@@ -16,10 +16,13 @@ from starlette.testclient import TestClient  # noqa: E402
 
 from fugu_adapters import Fugu, Pool, Worker  # noqa: E402
 from fugu_adapters.engine.providers import anthropic, openai, responses  # noqa: E402
+from fugu_adapters.engine.providers.sealed import seal  # noqa: E402
 from fugu_adapters.engine.providers.wire import to_json  # noqa: E402
 from fugu_adapters.serve.app import make_app  # noqa: E402
 from fugu_adapters.types import Reply  # noqa: E402
 
+_BEHIND = Worker(name="w", base_url="http://127.0.0.1:1/v1", model="m")
+_SEALED = seal('{"type": "reasoning", "reasoning_content": "h", "id": "c", "extra_content": {"google": {}}}', _BEHIND)  # fmt: skip
 _SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
 _IMAGE = {"type": "base64", "media_type": "image/png", "data": "AAAA"}
 BODIES: dict[str, dict[str, Any]] = {
@@ -31,7 +34,8 @@ BODIES: dict[str, dict[str, Any]] = {
         "messages": [
             {"role": "developer", "content": "s"},
             {"role": "user", "content": [{"type": "text", "text": "t"}, {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}]},
-            {"role": "assistant", "content": None, "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}, {"id": "d", "type": "custom", "custom": {"name": "g", "input": "i"}}]},
+            {"role": "assistant", "content": None, "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}, {"id": "d", "type": "custom", "custom": {"name": "g", "input": "i"}}],
+             "reasoning_content": "h", "reasoning_details": [{"type": "reasoning.encrypted", "data": _SEALED, "index": 0}]},
             {"role": "tool", "tool_call_id": "c", "content": "r"}, {"role": "user", "content": "go on"},
         ],
         "fugu": {"effort": "high", "exclude": ["x"], "session": "s", "quality": 0.9, "max_cost": 1.0, "limits": {"usd": 1.0, "seconds": 5, "calls": 3, "tokens": 9000, "output_tokens": 50}},
@@ -42,7 +46,7 @@ BODIES: dict[str, dict[str, Any]] = {
         "thinking": {"type": "enabled", "budget_tokens": 2000}, "output_config": {"effort": "low", "format": {"type": "json_schema", "schema": _SCHEMA}}, "metadata": {"user_id": "u"},
         "messages": [
             {"role": "user", "content": [{"type": "text", "text": "t"}, {"type": "image", "source": _IMAGE}, {"type": "document", "source": {"type": "text", "data": "d"}}]},
-            {"role": "assistant", "content": [{"type": "thinking", "thinking": "h", "signature": "s"}, {"type": "text", "text": "x"}, {"type": "tool_use", "id": "c", "name": "f", "input": {"a": 1}}]},
+            {"role": "assistant", "content": [{"type": "thinking", "thinking": "h", "signature": "s"}, {"type": "redacted_thinking", "data": _SEALED}, {"type": "text", "text": "x"}, {"type": "tool_use", "id": "c", "name": "f", "input": {"a": 1}}]},
             {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "is_error": True, "content": [{"type": "text", "text": "r"}]}, {"type": "text", "text": "go on"}]},
         ],
     },
@@ -52,7 +56,7 @@ BODIES: dict[str, dict[str, Any]] = {
         "tools": [{"type": "function", "name": "f", "parameters": _SCHEMA}, {"type": "custom", "name": "g", "format": {"syntax": "lark", "definition": "x"}}, {"type": "namespace", "name": "n", "tools": [{"type": "function", "name": "f"}]}],
         "input": [
             {"role": "user", "content": [{"type": "input_text", "text": "t"}, {"type": "input_image", "image_url": "data:image/png;base64,AA"}]},
-            {"type": "reasoning", "summary": [], "encrypted_content": "e"}, {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "x"}]},
+            {"type": "reasoning", "summary": [], "encrypted_content": "e"}, {"type": "reasoning", "summary": [], "encrypted_content": _SEALED}, {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "x"}]},
             {"type": "function_call", "call_id": "c", "name": "f", "namespace": "n", "arguments": "{}"}, {"type": "function_call_output", "call_id": "c", "output": "r"},
             {"type": "custom_tool_call", "call_id": "d", "name": "g", "input": "i"}, {"type": "custom_tool_call_output", "call_id": "d", "output": [{"type": "input_text", "text": "r"}]},
         ],
@@ -100,12 +104,12 @@ def mutated(draw: Any) -> tuple[str, dict[str, Any]]:
 
 
 _ENCODERS = (openai.encode, anthropic.encode, responses.encode)
-_BEHIND = Worker(name="w", base_url="http://127.0.0.1:1/v1", model="m")
 
 
 async def _parrot(messages: list[Any], *, request: Any) -> Reply:
     """Puts the request into the bodies of all three dialects, as workers behind HTTP are sent it."""
-    bodies = [to_json(encode(request, _BEHIND, True)) for encode in _ENCODERS]
+    hosts = [_BEHIND.model_copy(update={"provider": name}) for name in ("openai", "google", "deepseek")]  # fmt: skip
+    bodies = [to_json(encode(request, host, True)) for encode in _ENCODERS for host in hosts]
     return Reply(text=str(sum(map(len, bodies))))
 
 

@@ -211,5 +211,6 @@ async def test_a_client_of_another_dialect_is_translated_for(serve: Callable[...
     calls = [
         call for chunk in chunks for call in chunk["choices"][0]["delta"].get("tool_calls", ())
     ]
-    assert calls[0]["function"] == {"name": "add", "arguments": '{"signature": "x"}'}
+    assert calls[0]["function"]["name"] == "add"
+    assert json.loads("".join(call["function"]["arguments"] for call in calls)) == {"signature": "x"}  # fmt: skip
     assert chunks[-1]["choices"][0]["finish_reason"] == "tool_calls"

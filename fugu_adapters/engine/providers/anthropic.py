@@ -21,6 +21,7 @@ from fugu_adapters.engine.providers.wire import (
     finished,
     read_json,
     read_model,
+    to_json,
     tool_call,
     truncated,
 )
@@ -46,9 +47,23 @@ _FINISH: Mapping[str, FinishReason] = MappingProxyType(
 class _Block(WireModel):
     type: str
     text: str | None = None
+    thinking: str | None = None
+    signature: str | None = None
+    data: str | None = None
     id: str | None = None
     name: str | None = None
     input: dict[str, Any] | None = None
+
+    @property
+    def sealed(self) -> list[str]:
+        """Its thinking, to be given back, as JSON."""
+        if self.type == "thinking" and self.signature:
+            thought = {"thinking": self.thinking or "", "signature": self.signature}
+        elif self.type == "redacted_thinking" and self.data:
+            thought = {"data": self.data}
+        else:
+            return []
+        return [to_json({"type": self.type, **thought}).decode()]
 
 
 class _OutputDetails(WireModel):
@@ -93,7 +108,7 @@ class _MessageReply(WireModel):
 
 
 def decode(body: bytes, worker: str) -> Reply:
-    """Read a whole reply. Thinking and server-side tool blocks are left out.
+    """Read a whole reply. Server-side tool blocks are left out.
 
     Raises:
         WorkerProtocolError: the body cannot be used.
@@ -112,6 +127,8 @@ def decode(body: bytes, worker: str) -> Reply:
         raise WorkerProtocolError(text, worker=worker, cause_kind="empty_reply")
     return Reply(
         text="".join(texts),
+        reasoning="\n\n".join(block.thinking for block in message.content if block.thinking),
+        sealed=tuple(sealed for block in message.content for sealed in block.sealed),
         tool_calls=calls,
         usage=(message.usage or _Usage()).record(),
         finish_reason=reason,
@@ -126,6 +143,8 @@ def _dump(value: dict[str, Any] | None) -> str:
 class _Piece(WireModel):
     type: str = ""
     text: str | None = None
+    thinking: str | None = None
+    signature: str | None = None
     partial_json: str | None = None
     stop_reason: str | None = None
 
@@ -144,12 +163,48 @@ class _Event(WireModel):
     usage: _Usage | None = None
 
 
+class _Thoughts:
+    """The thinking of a streamed reply: what can be read of it, and whole blocks to give back."""
+
+    def __init__(self) -> None:
+        self.read: list[str] = []
+        self.sealed: list[str] = []
+        self._block: _Block | None = None
+        self._pieces: list[str] = []
+        self._signature: list[str] = []
+
+    def start(self, block: _Block) -> Delta | None:
+        """A block begins."""
+        self._block, self._pieces, self._signature = block, [], []
+        return self.extend(block.thinking or "", block.signature or "")
+
+    def extend(self, text: str, signature: str) -> Delta | None:
+        """It goes on."""
+        self._signature.append(signature)
+        if not text:
+            return None
+        before = "\n\n" if self.read and not self._pieces else ""
+        self._pieces.append(text)
+        self.read.append(before + text)
+        return Delta(reasoning=before + text)
+
+    def stop(self) -> Delta | None:
+        """A block ends, which need not be one of these."""
+        if self._block is None:
+            return None
+        said = {"thinking": "".join(self._pieces), "signature": "".join(self._signature)}
+        sealed, self._block = self._block.model_copy(update=said).sealed, None
+        self.sealed += sealed
+        return Delta(sealed=sealed[0]) if sealed else None
+
+
 class AnthropicDecoder:
-    """Decodes one streamed reply; see ``StreamDecoder``. Pings and thinking deltas are left out."""
+    """Decodes one streamed reply; see ``StreamDecoder``. Pings are left out."""
 
     def __init__(self, worker: str) -> None:
         self._worker = worker
         self._text: list[str] = []
+        self._thoughts = _Thoughts()
         self._calls = ToolCallParts(worker)
         self._usage = _Usage()
         self._reason: str | None = None
@@ -169,6 +224,8 @@ class AnthropicDecoder:
             delta = self._start_block(parsed.index, parsed.content_block)
         elif parsed.type == "content_block_delta" and parsed.delta is not None:
             delta = self._extend_block(parsed.index, parsed.delta)
+        elif parsed.type == "content_block_stop":
+            delta = self._thoughts.stop()
         elif parsed.type == "message_delta":
             self._usage = self._usage.updated(parsed.usage)
             self._reason = (parsed.delta.stop_reason if parsed.delta else None) or self._reason
@@ -182,11 +239,15 @@ class AnthropicDecoder:
             return self._calls.add(
                 index, id=block.id, name=block.name, arguments=_dump(block.input)
             )
+        if block.type in ("thinking", "redacted_thinking"):
+            return self._thoughts.start(block)
         return self._say(block.text) if block.type == "text" else None
 
     def _extend_block(self, index: int | None, piece: _Piece) -> Delta | None:
         if piece.type == "text_delta":
             return self._say(piece.text)
+        if piece.type in ("thinking_delta", "signature_delta"):
+            return self._thoughts.extend(piece.thinking or "", piece.signature or "")
         if piece.type == "input_json_delta":
             return self._calls.add(index, id=None, name=None, arguments=piece.partial_json or "")
         return None
@@ -204,6 +265,8 @@ class AnthropicDecoder:
         calls = self._calls.calls()
         return Reply(
             text="".join(self._text),
+            reasoning="".join(self._thoughts.read),
+            sealed=tuple(self._thoughts.sealed),
             tool_calls=calls,
             usage=self._usage.record(),
             finish_reason=finished(self._reason, _FINISH, calls),

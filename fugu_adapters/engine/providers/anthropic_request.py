@@ -10,6 +10,7 @@ from pydantic_core import from_json
 
 from fugu_adapters.config import Worker
 from fugu_adapters.engine.providers.native import EXTENSION, native_of, unmarked
+from fugu_adapters.engine.providers.sealed import opened
 from fugu_adapters.errors import InputError
 from fugu_adapters.messages import text_of
 from fugu_adapters.types import Message, Native, Request
@@ -22,6 +23,10 @@ DEFAULT_MAX_TOKENS = 4096
 _DATA_URL = re.compile(r"data:(image/[a-z0-9.+-]+);base64,([A-Za-z0-9+/=\s]+)", re.IGNORECASE)
 _JSON_OBJECT = "Reply with one JSON object and nothing else."
 
+_THINKING = {
+    "thinking": "signature",
+    "redacted_thinking": "data",
+}  # blocks, and what is sealed in them
 _LEAST_THINKING = 1_024  # tokens; a smaller budget is refused
 _THOUGHT = "(thinking)"  # in place of a turn that another worker spent thinking only; empty ones are refused
 
@@ -35,9 +40,9 @@ def encode(request: Request, worker: Worker, stream: bool) -> dict[str, Any]:
 
     * System and developer messages become ``system``, wherever they stood.
     * The worker's effort becomes ``output_config.effort``, which bounds all tokens of the reply and
-      needs no ``thinking`` setting. ``thinking`` is not sent: which form of it is accepted differs by
-      model, and its blocks would have to come back in later turns, for which our messages have no
-      place. ``minimal`` becomes ``low``, and ``none`` is left out.
+      needs no ``thinking`` setting. ``thinking`` is not sent, because which form of it is accepted differs by
+      model; the blocks of models that think unasked go back to them. ``minimal`` becomes ``low``, and ``none``
+      is left out.
     * A JSON schema becomes ``output_config.format``. It is generally available, streams as text and
       goes together with tools, none of which holds for the older way of forcing a tool call.
       ``json_object`` has no equivalent and becomes a sentence in ``system``.
@@ -55,7 +60,7 @@ def encode(request: Request, worker: Worker, stream: bool) -> dict[str, Any]:
     if (request.response_format or {}).get("type") == "json_object":
         system.append(_JSON_OBJECT)
     joined = "\n\n".join(text for text in system if text.strip())
-    messages = _messages(request.messages)
+    messages = _messages(request.messages, worker)
     if not messages:  # at least one is required
         messages, joined = [{"role": "user", "content": [{"type": "text", "text": joined}]}], ""
     bounds = (request.max_output_tokens or DEFAULT_MAX_TOKENS, worker.max_output_tokens)
@@ -119,7 +124,7 @@ def _with_own_thinking(message: Message, worker: Worker) -> Message:
 
 def _own(block: _Block, worker: Worker) -> _Block | None:
     """The block as the worker is sent it; ``None`` where it is another worker's thinking."""
-    field = {"thinking": "signature", "redacted_thinking": "data"}.get(block["type"])
+    field = _THINKING.get(block["type"])
     if field is None:
         return block
     sealed = unmarked(block.get(field), worker)
@@ -168,7 +173,7 @@ def _tool_choice(choice: str | Mapping[str, Any] | None) -> _Block | None:
     return None if kind is None else {"type": kind}
 
 
-def _messages(messages: Sequence[Message]) -> list[_Block]:
+def _messages(messages: Sequence[Message], worker: Worker) -> list[_Block]:
     """User and assistant turns in alternation, tool results inside user turns."""
     turns: list[_Block] = []
     for message in messages:
@@ -176,6 +181,8 @@ def _messages(messages: Sequence[Message]) -> list[_Block]:
         if role in ("system", "developer"):
             continue
         blocks = _tool_result(message) if role == "tool" else _content(message.get("content"))
+        if role == "assistant" and blocks + list(message.get("tool_calls") or ()):
+            blocks = [thought for thought in opened(message, worker) if thought.get("type") in _THINKING] + blocks  # fmt: skip
         blocks += [_tool_use(call) for call in message.get("tool_calls") or ()]
         speaker = "assistant" if role == "assistant" else "user"
         if not blocks:

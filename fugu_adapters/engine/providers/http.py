@@ -11,8 +11,9 @@ from typing import ClassVar, TypeAlias
 from pydantic import SecretStr
 
 from fugu_adapters.config import Worker
-from fugu_adapters.engine.backend import OnDelta
+from fugu_adapters.engine.backend import OnDelta, deliver
 from fugu_adapters.engine.providers.native import marked, native_of
+from fugu_adapters.engine.providers.sealed import seal
 from fugu_adapters.engine.providers.sse import SseEvent, SseParser
 from fugu_adapters.engine.providers.wire import Codec, to_json
 from fugu_adapters.engine.status import error_code, error_for_status
@@ -79,15 +80,20 @@ class HttpBackend:
             if not stream.ok:
                 raise self._refusal(stream.status, stream.headers, await stream.read())
             if stream.headers.get("content-type", "").startswith("application/json"):
-                return _deliver(self.codec.decode(await stream.read(), name), on_delta)
-            hand_out = self._relay(on_delta) if native else _hand_out(on_delta)
-            return await self._decode_stream(stream, hand_out)
+                return deliver(self._sealed(self.codec.decode(await stream.read(), name)), on_delta)
+            hand_out = self._relay(on_delta) if native else self._translate(on_delta)
+            return self._sealed(await self._decode_stream(stream, hand_out))
 
     def _whole(self, body: bytes, *, as_it_is: bool) -> Reply:
-        reply = self.codec.decode(body, self._worker.name)
+        reply = self._sealed(self.codec.decode(body, self._worker.name))
         if not as_it_is:
             return reply
         return replace(reply, native=marked(body, body, self._worker, self.codec.dialect))
+
+    def _sealed(self, reply: Reply) -> Reply:
+        if not reply.sealed:
+            return reply
+        return replace(reply, sealed=tuple(seal(each, self._worker) for each in reply.sealed))
 
     async def _decode_stream(self, stream: HttpStream, hand_out: _HandOut) -> Reply:
         parser = SseParser(self._worker.name)
@@ -119,6 +125,17 @@ class HttpBackend:
             first = None
             text = "".join(delta.text for delta in deltas)
             on_delta(Delta(text=text, raw=self._marked(event)))
+
+        return hand_out
+
+    def _translate(self, on_delta: OnDelta) -> _HandOut:
+        """Hands out what was read from the events."""
+
+        def hand_out(_: SseEvent, deltas: Sequence[Delta]) -> None:
+            for delta in deltas:
+                if delta.sealed:
+                    delta = replace(delta, sealed=seal(delta.sealed, self._worker))
+                on_delta(delta)
 
         return hand_out
 
@@ -156,27 +173,3 @@ def read_key(worker: Worker, env: Mapping[str, str]) -> SecretStr | None:
             "expected visible ASCII characters without spaces or line ends"
         )
     return SecretStr(value)
-
-
-def _hand_out(on_delta: OnDelta) -> _HandOut:
-    def hand_out(_: SseEvent, deltas: Sequence[Delta]) -> None:
-        for delta in deltas:
-            on_delta(delta)
-
-    return hand_out
-
-
-def _deliver(reply: Reply, on_delta: OnDelta) -> Reply:
-    """Hand out a reply that came whole although a stream was asked for."""
-    if reply.text:
-        on_delta(Delta(text=reply.text))
-    for index, call in enumerate(reply.tool_calls):
-        on_delta(
-            Delta(
-                tool_index=index,
-                tool_id=call.id,
-                tool_name=call.name,
-                arguments=call.arguments,
-            )
-        )
-    return reply

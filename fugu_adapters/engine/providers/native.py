@@ -18,7 +18,7 @@ from pydantic_core import from_json
 from fugu_adapters.config import Worker
 from fugu_adapters.types import Dialect, Native, Request
 
-__all__ = ["EXTENSION", "marked", "native_of", "unmarked"]
+__all__ = ["EXTENSION", "marked", "native_of", "owner_of", "unmarked"]
 
 EXTENSION = "fugu"
 """Our own field of requests and replies, in every dialect."""
@@ -37,7 +37,7 @@ def native_of(request: Request, dialect: Dialect) -> Native | None:
     return native
 
 
-def _owner(worker: Worker) -> str:
+def owner_of(worker: Worker) -> str:
     """Whose reasoning it is: a model at an endpoint, whatever its name in the pool."""
     owner = f"{worker.endpoint} {worker.model}".encode()
     return hashlib.blake2b(owner, digest_size=6).hexdigest()
@@ -52,7 +52,7 @@ def marked(raw: bytes, data: bytes | str, worker: Worker, dialect: Dialect) -> b
         worker: who sent it.
         dialect: its dialect.
     """
-    mark = f"fugu1.{_owner(worker)}.".encode()
+    mark = f"fugu1.{owner_of(worker)}.".encode()
     if dialect == "responses":
         return _ENCRYPTED.sub(rb"\1" + mark, raw)
     if dialect == "messages" and (b'"signature"' in raw or b'"redacted_thinking"' in raw):
@@ -76,4 +76,4 @@ def unmarked(sealed: Any, worker: Worker) -> str | None:
     if not isinstance(sealed, str):
         return None
     found = _MARK.match(sealed)
-    return sealed[found.end() :] if found and found[1] == _owner(worker) else None
+    return sealed[found.end() :] if found and found[1] == owner_of(worker) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any
 
@@ -12,6 +12,7 @@ from pydantic import Field
 from fugu_adapters.config import Worker
 from fugu_adapters.engine.providers.http import HttpBackend
 from fugu_adapters.engine.providers.native import EXTENSION, native_of
+from fugu_adapters.engine.providers.openai_reasoning import Thought, sent_messages
 from fugu_adapters.engine.providers.sse import SseEvent
 from fugu_adapters.engine.providers.wire import (
     Codec,
@@ -27,7 +28,7 @@ from fugu_adapters.engine.providers.wire import (
     truncated,
 )
 from fugu_adapters.errors import WorkerProtocolError
-from fugu_adapters.types import Delta, FinishReason, Message, Native, Reply, Request, Usage
+from fugu_adapters.types import Delta, FinishReason, Native, Reply, Request, Usage
 
 __all__ = ["OpenAIBackend", "OpenAIDecoder", "decode", "encode"]
 
@@ -43,8 +44,6 @@ _FINISH: Mapping[str, FinishReason] = MappingProxyType(
 
 _OURS = frozenset({EXTENSION, "model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "reasoning_effort"})  # fmt: skip
 _OPENAI_ONLY = frozenset({"store", "metadata", "service_tier", "user", "prompt_cache_key", "prompt_cache_retention", "safety_identifier", "verbosity"})  # fmt: skip
-# What replies have and strict hosts refuse in requests; reasoning is wanted back within a round of tool calls only.
-_REPLY_ONLY = frozenset({"reasoning", "reasoning_content", "reasoning_details", "annotations", "refusal", "audio", EXTENSION})  # fmt: skip
 
 
 def encode(request: Request, worker: Worker, stream: bool) -> dict[str, Any]:
@@ -59,7 +58,7 @@ def encode(request: Request, worker: Worker, stream: bool) -> dict[str, Any]:
     body: dict[str, Any] = _as_it_came(native, worker) if native else {}
     body |= {
         "model": worker.model,
-        "messages": _messages(
+        "messages": sent_messages(
             native.body["messages"] if native else request.messages, native, worker
         ),
     }
@@ -96,25 +95,6 @@ def _as_it_came(native: Native, worker: Worker) -> dict[str, Any]:
     return {name: value for name, value in native.body.items() if name not in ours}
 
 
-def _messages(
-    messages: Sequence[Message], native: Native | None, worker: Worker
-) -> list[dict[str, Any]]:
-    """Messages as the worker takes them: no unknown role, and nobody else's reasoning."""
-    keeps = native is not None and native.continues == worker.name
-    asked = max((i for i, m in enumerate(messages) if m["role"] == "user"), default=-1)
-    sent: list[dict[str, Any]] = []
-    for index, message in enumerate(messages):
-        each = dict(message)
-        if each["role"] == "developer" and worker.provider != "openai":
-            each["role"] = "system"
-        if each["role"] == "assistant" and not (keeps and index > asked):
-            refused = each.get("refusal")
-            each = {name: value for name, value in each.items() if name not in _REPLY_ONLY}
-            each["content"] = each.get("content") or refused
-        sent.append(each)
-    return sent
-
-
 class _Function(WireModel):
     name: str | None = None
     arguments: str | dict[str, Any] | None = None
@@ -131,6 +111,7 @@ class _Call(WireModel):
     index: Index | None = None
     id: str | None = None
     function: _Function = _Function()
+    extra_content: Any = None
 
 
 class _Part(WireModel):
@@ -142,6 +123,9 @@ class _Message(WireModel):
     content: str | list[_Part] | None = None
     refusal: str | None = None
     tool_calls: list[_Call] | None = None
+    reasoning_content: Any = None
+    reasoning: Any = None
+    reasoning_details: Any = None
 
     @property
     def text(self) -> str:
@@ -214,6 +198,13 @@ def decode(body: bytes, worker: str) -> Reply:
         tool_call(call.id or f"call_{index}", call.function.name or "", call.function.text, worker)
         for index, call in enumerate(message.tool_calls or ())
     )
+    thought = Thought()
+    thought.add(vars(message))
+    signatures = [
+        signature
+        for made, call in zip(message.tool_calls or (), calls, strict=True)
+        for signature in thought.signature(call.id, made.extra_content)
+    ]
     reason = finished(choice.finish_reason, _FINISH, calls)
     if reason == "stop" and message.content is None and message.refusal is None:
         text = "the reply holds neither text nor tool calls"
@@ -225,6 +216,8 @@ def decode(body: bytes, worker: str) -> Reply:
         finish_reason="content_filter" if message.refusal else reason,
         model=completion.model,
         cost_usd=usage.cost,
+        reasoning=thought.text,
+        sealed=(*thought.take(), *signatures),
     )
 
 
@@ -237,6 +230,8 @@ class OpenAIDecoder:
     def __init__(self, worker: str) -> None:
         self._worker = worker
         self._text: list[str] = []
+        self._thought = Thought()
+        self._sealed: list[str] = []
         self._calls = ToolCallParts(worker)
         self._usage = _Usage()
         self._reason: str | None = None
@@ -261,16 +256,31 @@ class OpenAIDecoder:
         piece = choice.delta or _Message()
         self._refused = self._refused or bool(piece.refusal)
         deltas: list[Delta] = []
+        thought = self._thought.add(vars(piece))
+        if thought:
+            deltas.append(Delta(reasoning=thought))
+        if piece.text or piece.tool_calls:
+            deltas += self._seal(self._thought.take())
         if piece.text:
             self._text.append(piece.text)
             deltas.append(Delta(text=piece.text))
         for call in piece.tool_calls or ():
-            delta = self._calls.add(
-                call.index, id=call.id, name=call.function.name, arguments=call.function.text
-            )
-            if delta is not None:
-                deltas.append(delta)
+            deltas += self._take_call(call)
         return deltas
+
+    def _take_call(self, call: _Call) -> list[Delta]:
+        delta = self._calls.add(
+            call.index, id=call.id, name=call.function.name, arguments=call.function.text
+        )
+        deltas = []
+        if call.extra_content:  # before the call that it belongs to
+            call_id = self._calls.id_of(call.index)
+            deltas += self._seal(self._thought.signature(call_id, call.extra_content))
+        return deltas if delta is None else [*deltas, delta]
+
+    def _seal(self, thoughts: list[str]) -> list[Delta]:
+        self._sealed += thoughts
+        return [Delta(sealed=thought) for thought in thoughts]
 
     def finish(self) -> Reply:
         """The whole reply."""
@@ -285,6 +295,8 @@ class OpenAIDecoder:
             finish_reason="content_filter" if self._refused else reason,
             model=self._model,
             cost_usd=self._usage.cost,
+            reasoning=self._thought.text,
+            sealed=tuple(self._sealed),
         )
 
 

@@ -20,6 +20,7 @@ from fugu_adapters.engine.providers.wire import (
     finished,
     read_json,
     read_model,
+    to_json,
     tool_call,
     truncated,
 )
@@ -34,6 +35,7 @@ _FINISH: Mapping[str, FinishReason] = MappingProxyType(
 )
 _ENDS = ("response.completed", "response.incomplete", "response.failed")
 _TEXT = ("response.output_text.delta", "response.refusal.delta")
+_THOUGHT = ("response.reasoning_summary_text.delta", "response.reasoning_text.delta")
 _ARGUMENTS = ("response.function_call_arguments.delta",)
 
 
@@ -76,6 +78,25 @@ class _Item(WireModel):
     name: str | None = None
     arguments: str | None = None
     input: str | None = None
+    summary: list[_Part] | None = None
+    encrypted_content: str | None = None
+
+    @property
+    def thought(self) -> str:
+        """What can be read of the reasoning in it."""
+        if self.type != "reasoning":
+            return ""
+        parts = self.summary or self.content or ()
+        return "\n\n".join(part.text for part in parts if part.text)
+
+    @property
+    def sealed(self) -> list[str]:
+        """Its reasoning, to be given back, as JSON; an id would name something that is not kept there."""
+        if self.type != "reasoning" or not self.encrypted_content:
+            return []
+        summary = [{"type": part.type, "text": part.text or ""} for part in self.summary or ()]
+        item = {"type": "reasoning", "summary": summary, "encrypted_content": self.encrypted_content}  # fmt: skip
+        return [to_json(item).decode()]
 
     @property
     def text(self) -> str:
@@ -110,7 +131,7 @@ class _Response(WireModel):
 
 
 def decode(body: bytes, worker: str) -> Reply:
-    """Read a whole reply. Reasoning and server-side tools are left out.
+    """Read a whole reply. Server-side tools are left out.
 
     Raises:
         WorkerProtocolError: the body cannot be used.
@@ -127,13 +148,23 @@ def _reply(response: _Response, worker: str) -> Reply:
     if not texts and not calls and response.status != "incomplete":
         text = "the reply holds neither text nor tool calls"
         raise WorkerProtocolError(text, worker=worker, cause_kind="empty_reply")
-    return _built(response, texts, calls)
+    thoughts = [item.thought for item in response.output if item.thought]
+    sealed = [each for item in response.output for each in item.sealed]
+    return _built(response, texts, calls, thoughts, sealed)
 
 
-def _built(response: _Response, texts: list[str], calls: tuple[ToolCall, ...]) -> Reply:
+def _built(
+    response: _Response,
+    texts: list[str],
+    calls: tuple[ToolCall, ...],
+    thoughts: list[str],
+    sealed: list[str],
+) -> Reply:
     details = response.incomplete_details
     return Reply(
         text="".join(texts),
+        reasoning="\n\n".join(thoughts),
+        sealed=tuple(sealed),
         tool_calls=calls,
         usage=(response.usage or _Usage()).record(),
         finish_reason=finished(details.reason if details else None, _FINISH, calls),
@@ -159,6 +190,8 @@ class ResponsesDecoder:
     def __init__(self, worker: str) -> None:
         self._worker = worker
         self._text: list[str] = []
+        self._thoughts: list[str] = []
+        self._sealed: list[str] = []
         self._calls = ToolCallParts(worker)
         self._whole: dict[int, ToolCall] = {}
         self._end: _Response | None = None
@@ -178,11 +211,22 @@ class ResponsesDecoder:
         if parsed.type in _TEXT and parsed.delta:
             self._text.append(parsed.delta)
             delta = Delta(text=parsed.delta)
+        elif parsed.type in _THOUGHT and parsed.delta:
+            delta = self._think(parsed.delta)
         elif parsed.type in _ARGUMENTS:
             delta = self._calls.add(parsed.output_index, id=None, name=None, arguments=parsed.delta or "")  # fmt: skip
         elif parsed.item is not None and parsed.item.is_call:
             delta = self._take_call(parsed)
+        elif parsed.item is not None and parsed.type == "response.output_item.done":
+            self._sealed += parsed.item.sealed
+            return [Delta(sealed=sealed) for sealed in parsed.item.sealed]
+        elif parsed.type == "response.reasoning_summary_part.added" and self._thoughts:
+            delta = self._think("\n\n")
         return [] if delta is None else [delta]
+
+    def _think(self, piece: str) -> Delta:
+        self._thoughts.append(piece)
+        return Delta(reasoning=piece)
 
     def _take_call(self, event: _Event) -> Delta | None:
         item = event.item
@@ -202,7 +246,8 @@ class ResponsesDecoder:
         end = self._end
         if end.output or end.status == "failed":
             return _reply(end, self._worker)
-        return _built(end, self._text, tuple(self._whole.values()))
+        thoughts = ["".join(self._thoughts)]
+        return _built(end, self._text, tuple(self._whole.values()), thoughts, self._sealed)
 
 
 class ResponsesBackend(HttpBackend):

@@ -7,6 +7,7 @@ from typing import Any
 
 from fugu_adapters.config import Worker
 from fugu_adapters.engine.providers.native import EXTENSION, native_of, unmarked
+from fugu_adapters.engine.providers.sealed import opened
 from fugu_adapters.errors import InputError
 from fugu_adapters.messages import text_of
 from fugu_adapters.types import Message, Native, Request
@@ -26,7 +27,8 @@ def encode(request: Request, worker: Worker, stream: bool) -> dict[str, Any]:
 
     * System messages become ``instructions``; there are no stop strings and no seed, which are left out.
     * Nothing is kept at the worker's host (``store`` is false), so its reasoning comes back encrypted, and goes
-      there again in later turns where the client kept it.
+      there again in later turns where the client kept it. It is asked for where the worker is known to reason:
+      OpenAI's host answers 400 ("Encrypted content is not supported with this model") for models that do not.
 
     A request that came in this format keeps everything but what is ours to say.
 
@@ -34,7 +36,7 @@ def encode(request: Request, worker: Worker, stream: bool) -> dict[str, Any]:
         InputError: a tool or a format is not as expected.
     """
     native = native_of(request, "responses")
-    body = _as_it_came(native, worker) if native else _translated(request)
+    body = _as_it_came(native, worker) if native else _translated(request, worker)
     asked = body.pop("reasoning", None)
     reasoning = {**asked} if isinstance(asked, Mapping) else {}
     reasoning.pop("effort", None)
@@ -68,9 +70,10 @@ def _own(item: Mapping[str, Any], worker: Worker) -> _Item | None:
     return None if sealed is None else sent | {"encrypted_content": sealed}
 
 
-def _translated(request: Request) -> dict[str, Any]:
+def _translated(request: Request, worker: Worker) -> dict[str, Any]:
     system = [text_of(m) for m in request.messages if m["role"] in ("system", "developer")]
-    items = [item for message in request.messages for item in _items(message)]
+    items = [item for message in request.messages for item in _items(message, worker)]
+    reasons = worker.reasoning if worker.effort is None else worker.effort != "none"
     joined = "\n\n".join(text for text in system if text.strip())
     if not items:
         items, joined = [_message("user", joined)], ""
@@ -81,6 +84,7 @@ def _translated(request: Request) -> dict[str, Any]:
         "tools": [_tool(tool) for tool in request.tools] or None,
         "tool_choice": _tool_choice(request.tool_choice) if request.tools else None,
         "text": _text(request.response_format),
+        "include": ["reasoning.encrypted_content"] if reasons else None,
     }
     return {
         "input": items,
@@ -92,7 +96,7 @@ def _message(role: str, content: Any) -> _Item:
     return {"type": "message", "role": role, "content": content}
 
 
-def _items(message: Message) -> list[_Item]:
+def _items(message: Message, worker: Worker) -> list[_Item]:
     role = message["role"]
     if role in ("system", "developer"):
         return []
@@ -106,7 +110,8 @@ def _items(message: Message) -> list[_Item]:
     if role == "user":
         return [_message("user", _parts(message))]
     text = text_of(message)
-    said = [_message("assistant", [{"type": "output_text", "text": text}])] if text else []
+    said = [thought for thought in opened(message, worker) if thought.get("type") == "reasoning"]
+    said += [_message("assistant", [{"type": "output_text", "text": text}])] if text else []
     return said + [
         {
             "type": "function_call",

@@ -72,8 +72,8 @@ class Codec:
         path: appended to the worker's ``base_url``.
         headers: from the key, or ``None`` where there is none, to headers.
         encode: ``(request, worker, stream)`` to the JSON body.
-        decode: ``(body, worker name)`` to the reply.
-        decoder: worker name to a fresh stream decoder.
+        decode: ``(body, worker name)`` to the reply; what is to be given back is not sealed yet.
+        decoder: worker name to a fresh stream decoder, likewise.
     """
 
     dialect: Dialect
@@ -213,6 +213,10 @@ class ToolCallParts:
             tool_name=named,
             arguments=arguments,
         )
+
+    def id_of(self, index: int | None) -> str:
+        """The id of the call at the endpoint's index; of the last one where it gave none."""
+        return self._calls[len(self._calls) - 1 if index is None else index].id
 
     def calls(self) -> tuple[ToolCall, ...]:
         """The whole calls.
