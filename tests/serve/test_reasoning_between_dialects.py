@@ -254,16 +254,19 @@ async def test_gemini_is_told_which_calls_are_not_its_own(serve: Callable[..., A
         assert later == (expected if signed else None)
 
 
-async def test_deepseek_has_its_reasoning_in_every_later_turn(serve: Callable[..., Any]) -> None:
-    """Its host refuses a history with calls whose reasoning is gone; of other hosts it is not known."""
+async def test_some_hosts_have_their_reasoning_in_every_later_turn(
+    serve: Callable[..., Any],
+) -> None:
+    """They refuse a history with calls whose reasoning is gone; of other hosts it is not known."""
     act = Act(headers={"content-type": "application/json"}, pieces=(json.dumps(CHAT_WHOLE).encode(),))  # fmt: skip
     path = "/v1/chat/completions"
-    for provider, expected in (("deepseek", "hm, add"), ("groq", None)):
+    for provider, own, foreign in (("deepseek", "hm, add", ""), ("moonshotai", "hm, add", " "), ("groq", None, None)):  # fmt: skip
         served = await serve({"w": [act]}, provider=provider)
         first = kept_of(path, await served.post(path, asked(path, [USER])), stream=False)
-        history = [USER, *first, result_for(path), {"role": "user", "content": "thanks"}]
-        await served.post(path, asked(path, history))
-        assert given_back("openai", served.upstream.requests[-1].json)[0] == expected
+        for said, expected in ((first[0], own), ({**first[0], "reasoning_content": None}, foreign)):
+            history = [USER, said, result_for(path), {"role": "user", "content": "thanks"}]
+            await served.post(path, asked(path, history))
+            assert given_back("openai", served.upstream.requests[-1].json)[0] == expected
 
 
 async def test_what_a_client_has_spoiled_is_left_out(serve: Callable[..., Any]) -> None:

@@ -1,7 +1,8 @@
 """Reasoning in Chat Completions, where each host has its own fields for it. No I/O.
 
-* DeepSeek, Moonshot, vLLM and others: ``reasoning_content``. DeepSeek's own host answers 400 where a message with tool
-  calls comes back without it, in every later turn.
+* DeepSeek, Moonshot, vLLM and others: ``reasoning_content``. The hosts of the first two answer 400 where a message
+  comes back without it, in every later turn. Where another model made the calls there is none; what others report
+  to be accepted then is an empty text by DeepSeek, and a space by Moonshot, which refuses an empty one.
 * OpenRouter, Groq, Ollama: ``reasoning``; OpenRouter's ``reasoning_details`` hold signatures too.
 * Google: ``extra_content`` on a tool call, with a signature. Gemini 3 answers 400 where one is missing since the
   user's last message; for calls that another model made, Google documents a text that stands in for it.
@@ -25,9 +26,8 @@ _TEXTS = ("reasoning_content", "reasoning")
 _FIELDS = (*_TEXTS, REASONING_DETAILS)
 # What replies have and strict hosts refuse in requests.
 _REPLY_ONLY = frozenset({*_FIELDS, "annotations", "refusal", "audio", EXTENSION})
-_ALWAYS = frozenset(
-    {"deepseek", "moonshotai"}
-)  # hosts that want a call's reasoning in every later turn
+# Hosts that want reasoning in every later turn, and what stands for it where there is none.
+_MISSING = {"deepseek": "", "moonshotai": " "}
 _SIGNED = "extra_content"
 _UNSIGNED = {"google": {"thought_signature": "skip_thought_signature_validator"}}
 
@@ -99,7 +99,7 @@ def sent_messages(
         if each["role"] == "developer" and worker.provider != "openai":
             each["role"] = "system"
         if each["role"] == "assistant":
-            keeps = worker.provider in _ALWAYS or (goes_on and index > asked)
+            keeps = worker.provider in _MISSING or (goes_on and index > asked)
             each = _assistant(each, worker, keeps=keeps, in_round=index > asked)
         sent.append(each)
     return sent
@@ -116,9 +116,11 @@ def _assistant(
     each = {name: value for name, value in message.items() if name not in _REPLY_ONLY}
     each["content"] = message.get("content") or message.get("refusal")
     calls = message.get("tool_calls")
-    if calls or worker.provider in _ALWAYS:
+    if calls or worker.provider in _MISSING:
         for thought in ours:
             kept |= {name: thought[name] for name in _FIELDS if name in thought}
+        if worker.provider in _MISSING and worker.reasoning is not False:
+            kept = {_TEXTS[0]: _MISSING[worker.provider], **kept}
     if not calls:
         return each | kept
     signed = {thought["id"]: thought[_SIGNED] for thought in ours if isinstance(thought.get("id"), str) and _SIGNED in thought}  # fmt: skip
