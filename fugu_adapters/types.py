@@ -35,6 +35,7 @@ __all__ = [
     "ToolCall",
     "Trace",
     "Usage",
+    "plain_fields",
     "to_plain",
 ]
 
@@ -476,6 +477,12 @@ def to_plain(record: Any) -> Any:
     if isinstance(record, list | tuple):
         return [to_plain(value) for value in record]
     return record
+
+
+def plain_fields(record: Any) -> dict[str, Any] | None:
+    """A record's fields as they are, without what was passed on natively; ``None`` for ``None``."""
+    names: tuple[str, ...] | None = _plain_fields(type(record))  # type: ignore[arg-type]  # as above
+    return None if names is None else {name: getattr(record, name) for name in names}
 
 
 @functools.cache

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -41,7 +40,6 @@ __all__ = ["Settings", "make_app"]
 _logger = logging.getLogger("fugu_adapters.serve")
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_SWITCH_S = 0.0002  # at Python's 5 ms the recorder, which gives up the lock for every row, falls behind a busy loop
 _GARBAGE = 10_000  # objects between two collections; most of a request's are freed without one
 _MADE = 1_780_000_000  # what /v1/models says of when its models were made; clients want a number
 
@@ -88,7 +86,6 @@ async def _warm(fugu: Fugu, store: Store | None, *, own: bool) -> None:
         if store is not None:
             await asyncio.to_thread(store.open)
     if own:  # the garbage collector need not look at weights and modules again and again
-        sys.setswitchinterval(_SWITCH_S)
         gc.collect()
         gc.freeze()
         gc.set_threshold(_GARBAGE, *gc.get_threshold()[1:])

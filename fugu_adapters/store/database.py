@@ -1,4 +1,4 @@
-"""Opening a database: its address, a private file, its schema."""
+"""Opening a database: its address, a private file, its schema; and writing many rows to it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ from fugu_adapters.store import models
 from fugu_adapters.types import to_plain
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["open_database", "parse_url", "reason"]
+    from sqlalchemy import Connection, Engine, Table
 
+__all__ = ["insert_rows", "open_database", "parse_url", "reason"]
+
+_MOST_VALUES = 900  # in one statement; SQLite before 3.32 takes 999
 _REMEDY = "expected a path, sqlite:////path/to/fugu.db or postgresql://user@host/name"
 
 
@@ -123,6 +126,34 @@ def _create_schema(connection: Connection, shown: str) -> None:
             f"{shown}: its tables have version {found}, this program knows {models.SCHEMA_VERSION}; "
             "upgrade fugu-adapters, or set FUGU_STORE to another path"
         )
+
+
+def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows with the same columns.
+
+    SQLite's driver gives up Python's lock for every row of ``executemany``, and gets it back from a busy event loop
+    after a whole switch interval only. So many rows are one statement there.
+    """
+    if not rows:
+        return
+    if connection.dialect.name != "sqlite":
+        connection.execute(table.insert(), [dict(row) for row in rows])
+        return
+    dialect = connection.dialect
+    ways = [
+        (column.name, column.type.dialect_impl(dialect).bind_processor(dialect))
+        for column in table.columns
+        if column.name in rows[0]
+    ]
+    names = ", ".join(name for name, _ in ways)
+    place = f"({', '.join('?' * len(ways))})"
+    most = max(1, _MOST_VALUES // len(ways))
+    for first in range(0, len(rows), most):
+        part = rows[first : first + most]
+        values = [way(row[name]) if way else row[name] for row in part for name, way in ways]
+        # Table and columns are those of ``models``, and what a row holds is bound.
+        statement = f"INSERT INTO {table.name} ({names}) VALUES {', '.join([place] * len(part))}"  # noqa: S608
+        connection.exec_driver_sql(statement, tuple(values))
 
 
 def reason(error: Exception) -> str:

@@ -71,7 +71,7 @@ class Recorder:
     async def catch_up(self) -> None:
         """Wait, where very many records wait, until there are fewer: for a second at most.
 
-        A loop that is never idle leaves the thread little of Python's lock, which SQLite gives up for every row.
+        A loop that is never idle leaves the thread little of Python's lock.
         """
         for _ in range(100):
             if len(self._items) < _BEHIND:

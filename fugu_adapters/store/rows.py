@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from fugu_adapters.errors import ConfigError
 from fugu_adapters.messages import text_of
 from fugu_adapters.store.records import RunRecord
-from fugu_adapters.types import to_plain
+from fugu_adapters.types import plain_fields
 
 __all__ = ["attempt_rows", "run_record", "run_row", "step_rows"]
 
@@ -39,7 +39,7 @@ def run_row(record: RunRecord, keep_text: bool) -> dict[str, Any]:
     only = (record.decision,) == record.decisions
     return {
         **{name: getattr(record, name) for name in _SCALARS},
-        "request": to_plain(record.request) if keep_text else None,
+        "request": plain_fields(record.request) if keep_text else None,
         "sizes": _sizes(record),
         "text": record.text if keep_text else None,
         "tool_calls": record.tool_calls if keep_text else None,

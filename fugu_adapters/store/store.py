@@ -117,22 +117,16 @@ class Store:
             self._insert(connection, records)
 
     def _insert(self, connection: Connection, records: Sequence[RunRecord]) -> None:
-        from sqlalchemy import insert
-
         from fugu_adapters.store import models, rows
+        from fugu_adapters.store.database import insert_rows
 
         keep = self.keep_text
-        made = (
-            (models.runs, [rows.run_row(record, keep) for record in records]),
-            (
-                models.attempts,
-                [row for record in records for row in rows.attempt_rows(record, keep)],
-            ),
-            (models.steps, [row for record in records for row in rows.step_rows(record, keep)]),
-        )
-        for table, values in made:
-            if values:
-                connection.execute(insert(table), values)
+        insert_rows(connection, models.runs, [rows.run_row(record, keep) for record in records])
+        for table, rows_of in (
+            (models.attempts, rows.attempt_rows),
+            (models.steps, rows.step_rows),
+        ):
+            insert_rows(connection, table, [row for each in records for row in rows_of(each, keep)])
 
     def get(self, run_id: str) -> RunRecord:
         """The run with this id, or the only one whose id begins so (at least 6 characters).

@@ -128,6 +128,11 @@ class _Message(WireModel):
     reasoning_details: Any = None
 
     @property
+    def thinks(self) -> bool:
+        """Whether it says something of its reasoning."""
+        return bool(self.reasoning_content or self.reasoning or self.reasoning_details)
+
+    @property
     def text(self) -> str:
         """The visible text; parts of other kinds, such as reasoning, are left out."""
         content = self.content
@@ -256,10 +261,10 @@ class OpenAIDecoder:
         piece = choice.delta or _Message()
         self._refused = self._refused or bool(piece.refusal)
         deltas: list[Delta] = []
-        thought = self._thought.add(vars(piece))
-        if thought:
-            deltas.append(Delta(reasoning=thought))
-        if piece.text or piece.tool_calls:
+        if piece.thinks:
+            thought = self._thought.add(vars(piece))
+            deltas += [Delta(reasoning=thought)] if thought else []
+        if self._thought.waits and (piece.text or piece.tool_calls):
             deltas += self._seal(self._thought.take())
         if piece.text:
             self._text.append(piece.text)

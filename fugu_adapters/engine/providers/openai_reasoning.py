@@ -63,6 +63,11 @@ class Thought:
                 whole[name] = value
 
     @property
+    def waits(self) -> bool:
+        """Whether there is something to give back that was not taken."""
+        return bool(self._texts or self._details)
+
+    @property
     def text(self) -> str:
         """All that can be read."""
         return "".join(self._readable)
@@ -117,8 +122,7 @@ def _assistant(
     each["content"] = message.get("content") or message.get("refusal")
     calls = message.get("tool_calls")
     if calls or worker.provider in _MISSING:
-        for thought in ours:
-            kept |= {name: thought[name] for name in _FIELDS if name in thought}
+        kept |= _joined(ours)
         if worker.provider in _MISSING and worker.reasoning is not False:
             kept = {_TEXTS[0]: _MISSING[worker.provider], **kept}
     if not calls:
@@ -128,6 +132,17 @@ def _assistant(
     if worker.provider == "google" and in_round and _SIGNED not in each["tool_calls"][0]:
         each["tool_calls"][0] |= {_SIGNED: _UNSIGNED}
     return each | kept
+
+
+def _joined(thoughts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The fields of what was sealed one after the other in one reply."""
+    joined: dict[str, Any] = {}
+    for thought in thoughts:
+        for name in _FIELDS:
+            value, before = thought.get(name), joined.get(name)
+            if isinstance(value, str | list) and value:
+                joined[name] = before + value if isinstance(before, type(value)) else value
+    return joined
 
 
 def _is_ours(detail: Any) -> bool:
