@@ -116,6 +116,7 @@ class Fugu:
         )
         self._backends: dict[str, Backend] = {}
         self._transport: Transport | None = None
+        self._under_way = 0
         self._door = SyncDoor()
         self._on_event = on_event
         self._env = env
@@ -193,7 +194,11 @@ class Fugu:
             if on_event is not None:
                 on_event(event)
 
-        return await self._arun(messages, options, emit=emit, stream=stream)
+        self._under_way += 1
+        try:
+            return await self._arun(messages, options, emit=emit, stream=stream)
+        finally:
+            self._under_way -= 1
 
     async def astream(
         self, messages: str | Sequence[Message], **options: Unpack[RunOptions]
@@ -314,9 +319,9 @@ class Fugu:
         if self._recorder is not None:
             await self._recorder.catch_up()
         if self._planner.is_quick(request, options):
-            await _in_step()
+            await self._in_step()
             prepared = self._planner.prepare(request, options)
-            await _in_step()
+            await self._in_step()
         else:  # encoding a long prompt takes tens of milliseconds, which would stall the host's loop
             prepared = await asyncio.to_thread(self._planner.prepare, request, options)
         if prepared.waiting is not None:  # the conversation that the workflow was begun for
@@ -335,7 +340,7 @@ class Fugu:
             worker, reply = await self._carry_out(
                 run, prepared, replan=options.get("replan", self.pool.conductor.replan)
             )
-            await _in_step()
+            await self._in_step()
         except BaseException as error:
             partial = partial_result(run, decision)
             if isinstance(error, LimitExceeded | WorkerError) and partial.text:
@@ -354,6 +359,16 @@ class Fugu:
             await asyncio.to_thread(self._record, result, run, options)
         emit(Event(kind="result", run_id=run.run_id, worker=worker.name, result=result))
         return result
+
+    async def _in_step(self) -> None:
+        """Let the runs that are as far as this one do the same first.
+
+        What is done for one run after the other finds its code and data in the processor's caches: of 32 runs at a
+        time, each takes a fifth less of the processor than where it goes from its beginning to its first call at a
+        stretch.
+        """
+        if self._under_way > 1:
+            await asyncio.sleep(0)
 
     def _new_run(
         self, request: Request, options: RunOptions, *, emit: EventSink, stream: bool = False
@@ -512,15 +527,6 @@ class Fugu:
 
     def __repr__(self) -> str:
         return f"Fugu({len(self.pool)} workers)"
-
-
-async def _in_step() -> None:
-    """Let the runs that are as far as this one do the same first.
-
-    What is done for one run after the other finds its code and data in the processor's caches: of 32 runs at a time,
-    each takes a fifth less of the processor than where it goes from its beginning to its first call at a stretch.
-    """
-    await asyncio.sleep(0)
 
 
 async def _run_program(source: str) -> str | None:

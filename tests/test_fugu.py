@@ -166,20 +166,27 @@ async def test_cancelling_arun_is_quick_and_recorded() -> None:
     assert slow.cancelled == 1
 
 
-async def test_a_run_that_is_cancelled_once_its_call_is_paid_for_is_recorded() -> None:
-    """With the call, and not as one that still runs."""
-    async with fugu_over(ScriptedWorker("quick", "hello"), record_beside=True) as fugu:
+@pytest.mark.parametrize("others", [0, 1])
+async def test_a_run_that_is_cancelled_once_its_call_is_paid_for_is_recorded(others: int) -> None:
+    """With the call, and not as one that still runs; alone it is through before it can be stopped."""
+    workers = ScriptedWorker("quick", "hello"), ScriptedWorker("slow", delay=30)
+    async with fugu_over(*workers, record_beside=True) as fugu:
 
         def cancel(event: Event) -> None:
             if event.kind == "call_finished":
                 task.cancel()
 
-        task = asyncio.create_task(fugu.arun("hello", on_event=cancel))
+        slow = [asyncio.create_task(fugu.arun("wait", exclude=["quick"])) for _ in range(others)]
+        await asyncio.sleep(0.05 * others)
+        task = asyncio.create_task(fugu.arun("hello", exclude=["slow"], on_event=cancel))
         with pytest.raises(asyncio.CancelledError):
             await task
-    last = Store().last()
-    assert last is not None
-    assert (last.status, [call.ok for call in last.attempts]) == ("cancelled", [True])
+        for other in slow:
+            other.cancel()
+            await asyncio.wait({other})
+    runs = [run for run in Store().list() if run.worker == "quick"]
+    assert [call.ok for call in runs[0].attempts] == [True]
+    assert [run.status for run in runs] == (["cancelled"] if others else ["ok"])
 
 
 async def test_fail_over_goes_to_the_next_best() -> None:

@@ -120,7 +120,8 @@ class Run:
 
     def record(self, attempt: Attempt) -> None:
         """Note a finished call and tell about it."""
-        attempt = dataclasses.replace(attempt, step=self.step)
+        if self.step is not None:
+            attempt = dataclasses.replace(attempt, step=self.step)
         self.attempts.append(attempt)
         kind = "call_finished" if attempt.ok else "call_failed"
         self.emit(

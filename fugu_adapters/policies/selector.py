@@ -178,8 +178,8 @@ class ClusterSelector:
             why = "; ".join(f"{arm.worker!r}: {arm.excluded_because}" for arm in arms)
             raise PolicyError(f"no worker can take this request ({why or 'the pool is empty'})")
         self._check_vector(vector)
-        view = self.forecast(
-            vector[None],
+        view = self.forecast_one(
+            vector,
             [arm.profile for arm in open_arms],
             [None if arm.price is None else arm.price.output for arm in open_arms],
         )
@@ -247,6 +247,36 @@ class ClusterSelector:
             anchor=np.where(inside, pool.anchor[cluster], pool.best),
             cluster=cluster,
             inside=inside,
+        )
+
+    def forecast_one(
+        self, vector: Floats, profiles: Sequence[str | None], prices: Sequence[float | None]
+    ) -> Forecast:
+        """:meth:`forecast` of a single request, ``[D]``, with half as many calls of numpy, which are what it costs."""
+        bundle, settings = self.bundle, self.bundle.settings
+        pool = self._pool(tuple(zip(profiles, prices, strict=True)))
+        cosine = bundle.centroids @ vector
+        index = (-cosine).argsort()[: settings.nearest]
+        top = cosine[index].tolist()
+        odds = [math.exp((near - top[0]) / settings.temperature) for near in top]
+        weight = np.array(odds, dtype=np.float32) / np.float32(sum(odds))
+        cluster = int(index[0])
+        share = (top[0] / float(bundle.reach[cluster]) - _STRANGE) / (1.0 - _STRANGE)
+        trust = min(max(share, 0.0), 1.0)
+        doubt, inside = 1.0 - trust, trust >= 0.5
+        rise = likeness(cosine, settings.width) @ pool.carry
+        sd, tokens, seconds = pool.spread[:, :, index] @ weight
+        seconds[seconds < 0] = np.nan
+        p = trust / (1.0 + np.exp(-(pool.mean_logit + rise))) + doubt * pool.mean_p
+        return Forecast(
+            p=p.astype(np.float32)[None],
+            sd=(trust * sd + doubt * pool.mean_sd)[None],
+            tokens=(tokens if trust == 1.0 else tokens**trust * pool.mean_tokens**doubt)[None],
+            seconds=seconds[None],
+            measured=pool.measured,
+            anchor=np.array([pool.anchor[cluster] if inside else pool.best]),
+            cluster=index[:1],
+            inside=np.array([inside]),
         )
 
     def _described(self, view: Forecast, fits: Sequence[float | None]) -> Forecast:

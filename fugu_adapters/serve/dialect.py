@@ -213,6 +213,8 @@ def integer(body: Mapping[str, Any], *names: str) -> int | None:
 
 def capped(limits: Limits, asked: Mapping[str, float]) -> Limits:
     """The server's caps, lowered to the client's where these are lower."""
+    if not asked:
+        return limits
     lowered: dict[str, Any] = {}
     for name, cap in asked.items():
         ours = getattr(limits, name)

@@ -18,7 +18,7 @@ from fugu_adapters.policies.selector import (
     choose,
     choose_many,
 )
-from fugu_adapters.policies.weights import Bundle, Settings
+from fugu_adapters.policies.weights import Bundle, Settings, default_bundle
 
 KNOWLEDGE, ARITHMETIC, CODE = (np.eye(4, dtype=np.float32)[axis] for axis in range(3))
 STRANGE = np.eye(4, dtype=np.float32)[3]
@@ -257,3 +257,23 @@ def test_the_rule_is_the_same_for_one_request_and_for_many(tolerance: float) -> 
         one = choose(expected, int(view.anchor[row]), tolerance=tolerance, settings=settings)
         assert one == (chosen[row], reference[row])
     assert len({*chosen}) == pool
+
+
+def test_the_forecast_is_the_same_for_one_request_and_for_many() -> None:
+    """Near a cluster, between clusters and far from all; of measured and of unknown workers."""
+    selector = ClusterSelector(default_bundle("selector"))
+    bundle = selector.bundle
+    rng = np.random.default_rng(3)
+    centres = bundle.centroids[rng.integers(0, len(bundle.centroids), 60)]
+    noise = rng.normal(size=centres.shape) * np.repeat([0.01, 0.08, 1.0], 20)[:, None]
+    vectors = (centres + noise).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    profiles, prices = [*bundle.profiles[:5], None], [None, 1.0, 5.0, None, 0.2, 3.0]
+    many = selector.forecast(vectors, profiles, prices)
+    assert 5 < many.inside.sum() < 60
+    for row, vector in enumerate(vectors):
+        one = selector.forecast_one(vector, profiles, prices)
+        for name in ("p", "sd", "tokens", "seconds"):
+            np.testing.assert_allclose(getattr(one, name)[0], getattr(many, name)[row], rtol=2e-5)
+        for name in ("anchor", "cluster", "inside"):
+            assert getattr(one, name)[0] == getattr(many, name)[row]

@@ -204,7 +204,8 @@ def decode(body: bytes, worker: str) -> Reply:
         for index, call in enumerate(message.tool_calls or ())
     )
     thought = Thought()
-    thought.add(vars(message))
+    if message.thinks:
+        thought.add(vars(message))
     signatures = [
         signature
         for made, call in zip(message.tool_calls or (), calls, strict=True)

@@ -139,9 +139,10 @@ def _joined(thoughts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     joined: dict[str, Any] = {}
     for thought in thoughts:
         for name in _FIELDS:
-            value, before = thought.get(name), joined.get(name)
-            if isinstance(value, str | list) and value:
-                joined[name] = before + value if isinstance(before, type(value)) else value
+            value: Any = thought.get(name)  # text, or a list of details
+            before: Any = joined.get(name)
+            if value:
+                joined[name] = before + value if type(before) is type(value) else value
     return joined
 
 
