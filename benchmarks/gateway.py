@@ -1,12 +1,14 @@
 """``fugu serve`` beside the LiteLLM proxy and a bare proxy of 25 lines: requests a second, added time, memory.
 
     make bench-gateway                                   # all three, interleaved
+    python benchmarks/gateway.py --mock                  # without an upstream: each one's HTTP client is answered in its process
     python benchmarks/gateway.py --memory 100000         # ours alone, over so many requests
 
 All have the same upstream, a process on loopback that answers at once, so that what is measured is what stands
-between. One worker process each; the load comes from a process of its own. Fugu decides anew for every request, keeps
-its runs and counts its metrics, as it does for users; LiteLLM runs with its defaults, without a database and with its
-logging turned down.
+between. With ``--mock`` there is none: LiteLLM's own ``network_mock`` and the like for the others, whole replies only.
+One worker process each; the load comes from a process of its own. Fugu decides anew for every request, keeps its runs
+and counts its metrics, as it does for users; LiteLLM runs with its defaults, without a database and with its logging
+turned down.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ QUESTION = (
 
 
 SELF = str(Path(__file__).resolve())
+MOCK = "http://127.0.0.1:9"  # nobody listens there, and nobody is asked
 
 # --- the upstream and the bare proxy --------------------------------------------------------------
 
@@ -90,7 +93,11 @@ def run_bare(port: int, upstream: str) -> None:
     from starlette.responses import Response, StreamingResponse
     from starlette.routing import Route
 
-    client = httpx.AsyncClient(limits=httpx.Limits(max_connections=None), timeout=60)
+    client = httpx.AsyncClient(
+        limits=httpx.Limits(max_connections=None),
+        timeout=60,
+        transport=None if upstream != MOCK else httpx.MockTransport(lambda _: httpx.Response(200, json=ANSWER)),
+    )  # fmt: skip
 
     async def proxy(request: Request) -> Response:
         """Pass it on, and what comes back."""
@@ -105,6 +112,23 @@ def run_bare(port: int, upstream: str) -> None:
 
     app = Starlette(routes=[Route("/v1/chat/completions", proxy, methods=["POST"])])
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="error", access_log=False)
+
+
+def run_fugu(*, mock: bool) -> None:
+    """``fugu serve`` with the arguments that are left; with ``mock`` its transport is answered here."""
+    from fugu_adapters.cli import main as serve
+    from fugu_adapters.engine.transport import HttpReply, Transport
+
+    if mock:
+        reply = HttpReply(status=200, headers={"content-type": "application/json"}, body=json.dumps(ANSWER).encode())  # fmt: skip
+
+        async def post(self: Transport, url: str, **kwargs: Any) -> HttpReply:
+            """The answer."""
+            await asyncio.sleep(0)
+            return reply
+
+        Transport.post = post  # type: ignore[method-assign]
+    serve()
 
 
 # --- the load -------------------------------------------------------------------------------------
@@ -143,7 +167,7 @@ async def load(port: int, *, connections: int, seconds: float, stream: bool, cou
             # No two questions are the same, so that nothing can be remembered.
             reply = await one(reader, writer, request.replace(b"000000", b"%06d" % next(numbers)))
             took.append(time.perf_counter() - began)
-            if b"forty-two" not in reply and b"word 49" not in reply:
+            if not any(mark in reply for mark in (b"forty-two", b"word 49", b"Mock response")):
                 raise RuntimeError(f"not the answer: {reply[:300]!r}")
         writer.close()
 
@@ -199,13 +223,13 @@ def servers(names: Sequence[str], folder: Path, upstream: str) -> dict[str, tupl
                 f'[[worker]]\nname = "b"\nmodel = "gpt-4o"\nbase_url = "{upstream}/v1"\nprice = {{ input = 2, output = 9 }}\nconcurrency = 1000\n'
                 f'[store]\nurl = "{folder / name}.db"\n'
             )
-            code = "from fugu_adapters.cli import main; main()"
-            process = start([here, "-c", code, "serve", "-c", str(pool), "--port", str(port)], port, folder)  # fmt: skip
+            ours = "--mocked-fugu" if upstream == MOCK else "--fugu"
+            process = start([here, script, ours, "serve", "-c", str(pool), "--port", str(port)], port, folder)  # fmt: skip
         else:
             config = folder / "litellm.yaml"
             config.write_text(
                 f"model_list:\n- model_name: fugu\n  litellm_params:\n    model: openai/gpt-4o\n    api_base: {upstream}/v1\n    api_key: x\n"
-                "litellm_settings:\n  telemetry: false\n  set_verbose: false\ngeneral_settings:\n  master_key: sk-1\n"
+                f"litellm_settings:\n  telemetry: false\n  set_verbose: false\n  network_mock: {str(upstream == MOCK).lower()}\ngeneral_settings:\n  master_key: sk-1\n"
             )
             command = [str(Path(here).parent / "litellm"), "--config", str(config), "--port", str(port), "--host", "127.0.0.1", "--num_workers", "1"]  # fmt: skip
             process = start(command, port, folder, LITELLM_LOCAL_MODEL_COST_MAP="True", LITELLM_LOG="ERROR")  # fmt: skip
@@ -218,12 +242,15 @@ async def compare(args: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="fugu-gateway-") as made:
         folder, port = Path(made), free_port()
         upstream = start([sys.executable, SELF, "--upstream", str(port)], port, folder)  # fmt: skip
-        running = servers(args.servers.split(","), folder, f"http://127.0.0.1:{port}")
+        address = MOCK if args.mock else f"http://127.0.0.1:{port}"
+        running = servers(args.servers.split(","), folder, address)
         results: dict[str, dict[str, list[float]]] = {name: {} for name in running}
         try:
             for each, _ in running.values():
                 await load(each, connections=4, seconds=2, stream=False)  # warm
-            modes = [("one", 1, False), ("many", args.connections, False), ("one_streamed", 1, True), ("many_streamed", args.connections, True)]  # fmt: skip
+            modes = [("one", 1, False), ("many", args.connections, False)]
+            if not args.mock:
+                modes += [("one_streamed", 1, True), ("many_streamed", args.connections, True)]
             for turn in range(args.rounds):
                 for name, (each, _) in running.items():
                     for mode, connections, stream in modes:
@@ -267,12 +294,17 @@ async def memory(args: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     """Read the arguments, measure, and print one JSON object."""
+    if sys.argv[1:2] and sys.argv[1] in ("--fugu", "--mocked-fugu"):
+        mock = sys.argv.pop(1) == "--mocked-fugu"
+        run_fugu(mock=mock)
+        return
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--servers", default="fugu,litellm,bare")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--memory", type=int, default=0)
+    parser.add_argument("--mock", action="store_true")
     parser.add_argument("--upstream", type=int)
     parser.add_argument("--bare", nargs=2)
     args = parser.parse_args()

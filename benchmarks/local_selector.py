@@ -24,7 +24,8 @@ from fugu_adapters.evaluate.statistics import paired_bootstrap
 from fugu_adapters.learn.ability import AbilitySettings
 from fugu_adapters.learn.selector_fit import FitSettings, encode_items, fit_selector, train
 from fugu_adapters.policies.clusters import assign
-from fugu_adapters.policies.selector import TOLERANCE, Arm, ClusterSelector
+from fugu_adapters.policies.rule import Arm
+from fugu_adapters.policies.selector import TOLERANCE, ClusterSelector
 from fugu_adapters.policies.weights import Bundle, Settings
 
 DATA = Path(__file__).parent / "data"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import uuid
+import secrets
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -236,7 +236,7 @@ class Fugu:
             LimitExceeded: a cap was reached.
         """
         run = Run(
-            run_id=uuid.uuid4().hex,
+            run_id=secrets.token_hex(16),
             request=request,
             limits=self.limits,
             effort=self.effort,
@@ -374,7 +374,7 @@ class Fugu:
         self, request: Request, options: RunOptions, *, emit: EventSink, stream: bool = False
     ) -> Run:
         return Run(
-            run_id=uuid.uuid4().hex,
+            run_id=secrets.token_hex(16),
             request=request,
             limits=options.get("limits", self.limits),
             effort=options.get("effort", self.effort),

@@ -70,17 +70,18 @@ class RunOptions(TypedDict, total=False):
     replan: bool
 
 
+_KNOWN = dict.fromkeys(RunOptions.__annotations__).keys()
+
+
 def read_request(messages: str | Sequence[Message], options: RunOptions) -> Request:
     """The request that messages and options make.
 
     Raises:
         InputError: where one of them is wrong.
     """
-    unknown = sorted(set(options) - set(RunOptions.__annotations__))
+    unknown = sorted(options.keys() - _KNOWN)
     if unknown:
-        raise InputError(
-            f"unknown option {unknown[0]!r}; known: {', '.join(RunOptions.__annotations__)}"
-        )
+        raise InputError(f"unknown option {unknown[0]!r}; known: {', '.join(_KNOWN)}")
     _check_workflow(options)
     about = options.get("about")
     if not isinstance(about, str | None):

@@ -78,6 +78,7 @@ class Planner:
         self.router = Router(pool)
         self._store, self._env = store, env
         self._suspended: dict[str, Suspension] = {}
+        self._is_remote = all(worker.base_url or worker.call for worker in pool)
 
     def decide(
         self,
@@ -131,7 +132,7 @@ class Planner:
             and options.get("model", "fugu") == "fugu"
             and options.get("workflow") is None
             and waiting_token(request.messages) is None
-            and all(worker.base_url or worker.call for worker in self.pool)
+            and self._is_remote
             and sum(len(text_of(message)) for message in request.messages) <= _QUICK
         )
 

@@ -162,7 +162,8 @@ class StaticEncoder:
         self._name = name
         self._vocabulary = Vocabulary(words, len(rows) - len(words))
         self._rows = rows
-        self._factors = np.stack([weight, scale], axis=1)  # side by side, for one look-up
+        self._scale = scale
+        self._factors = np.stack([weight, weight * scale], axis=1)  # side by side, for one look-up
         self._bias = bias
         self._style = style.tolist()
         self._courtesies = courtesies
@@ -195,11 +196,9 @@ class StaticEncoder:
         if not counts:
             return self._bias
         rows = np.fromiter(counts, dtype=np.int64, count=len(counts))
-        weight, scale = self._factors[rows].T
-        weight = weight * np.log1p(
-            np.fromiter(counts.values(), dtype=np.float32, count=len(counts))
-        )
-        total = (weight * scale) @ self._rows[rows].astype(np.float32)
+        often = np.fromiter(counts.values(), dtype=np.float32, count=len(counts))
+        weight, step = (self._factors[rows] * np.log1p(often)[:, None]).T
+        total = step @ self._rows[rows].astype(np.float32)
         mean: NDArray[np.float32] = self._bias + total / weight.sum()
         return mean
 
@@ -218,7 +217,7 @@ class StaticEncoder:
         said = self._courtesies
         tensors: dict[str, NDArray[Any]] = {
             "rows": self._rows,
-            "scale": self._factors[:, 1].astype(np.float16),
+            "scale": self._scale.astype(np.float16),
             "weight": self._factors[:, 0].astype(np.float16),
             "bias": self._bias,
             "style": np.array(self._style, dtype=np.float32),

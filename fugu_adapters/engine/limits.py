@@ -263,7 +263,9 @@ class Gate:
             LimitExceeded: where the queue is full.
         """
         loop = asyncio.get_running_loop()
-        semaphore = self._loops.setdefault(loop, asyncio.Semaphore(self.limit))
+        semaphore = self._loops.get(loop)
+        if semaphore is None:
+            semaphore = self._loops[loop] = asyncio.Semaphore(self.limit)
         if self._waiting >= self.queue:
             raise LimitExceeded(
                 f"{self.queue} calls already wait for {endpoint}; try again later",

@@ -22,7 +22,8 @@ from fugu_adapters.learn.placement import (
 )
 from fugu_adapters.learn.selector_fit import FitSettings, fit_selector
 from fugu_adapters.policies.clusters import assign
-from fugu_adapters.policies.selector import ClusterSelector, Forecast, choose_many
+from fugu_adapters.policies.rule import Forecast, choose_many
+from fugu_adapters.policies.selector import ClusterSelector
 from fugu_adapters.policies.weights import Bundle
 
 __all__ = ["FittedSelector", "SelectorFit"]

@@ -27,7 +27,8 @@ from fugu_adapters.policies.continuity import (
     trail_of,
 )
 from fugu_adapters.policies.descriptions import Descriptions
-from fugu_adapters.policies.selector import TOLERANCE, Arm, Choice, ClusterSelector
+from fugu_adapters.policies.rule import Arm
+from fugu_adapters.policies.selector import TOLERANCE, Choice, ClusterSelector
 from fugu_adapters.policies.weights import Bundle, default_bundle, load_bundle
 from fugu_adapters.pool import Pool
 from fugu_adapters.types import Decision, Effort, Request

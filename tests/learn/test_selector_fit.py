@@ -11,7 +11,8 @@ from fugu_adapters.errors import InputError
 from fugu_adapters.evaluate.data import Dataset, read_dataset
 from fugu_adapters.learn.features import encode_cached
 from fugu_adapters.learn.selector_fit import FitSettings, fit_selector, train
-from fugu_adapters.policies.selector import Arm, ClusterSelector
+from fugu_adapters.policies.rule import Arm
+from fugu_adapters.policies.selector import ClusterSelector
 from fugu_adapters.policies.weights import load_bundle
 
 SMALL = FitSettings(clusters=4, areas=2)

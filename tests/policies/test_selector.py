@@ -9,15 +9,8 @@ from numpy.typing import NDArray
 
 from fugu_adapters.config import Price
 from fugu_adapters.errors import PolicyError
-from fugu_adapters.policies.selector import (
-    TOLERANCE,
-    Arm,
-    ClusterSelector,
-    Expected,
-    Forecast,
-    choose,
-    choose_many,
-)
+from fugu_adapters.policies.rule import Arm, Expected, Forecast, choose, choose_many
+from fugu_adapters.policies.selector import TOLERANCE, ClusterSelector
 from fugu_adapters.policies.weights import Bundle, Settings, default_bundle
 
 KNOWLEDGE, ARITHMETIC, CODE = (np.eye(4, dtype=np.float32)[axis] for axis in range(3))
