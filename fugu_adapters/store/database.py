@@ -147,9 +147,10 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str
     ]
     names = ", ".join(name for name, _ in ways)
     place = f"({', '.join('?' * len(ways))})"
-    most = max(1, _MOST_VALUES // len(ways))
-    for first in range(0, len(rows), most):
-        part = rows[first : first + most]
+    left, most = list(rows), _MOST_VALUES // len(ways)
+    while left:  # in powers of two, because the driver keeps every statement that it has compiled
+        count = 1 << (min(len(left), most).bit_length() - 1)
+        part, left = left[:count], left[count:]
         values = [way(row[name]) if way else row[name] for row in part for name, way in ways]
         # Table and columns are those of ``models``, and what a row holds is bound.
         statement = f"INSERT INTO {table.name} ({names}) VALUES {', '.join([place] * len(part))}"  # noqa: S608

@@ -109,3 +109,23 @@ def test_closing_twice_and_never_used(store: Store) -> None:
     recorder.close()
     recorder.close()
     assert not store.is_open
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 64, 201])
+def test_many_at_once_come_back_as_they_were(store: Store, count: int) -> None:
+    """In their order, with their calls and with texts that a database does not like."""
+    awkward = ("a\0b", "\ud800", "'; DROP TABLE fugu_runs; --", "?,?", "\N{SNOWMAN}")
+    sent = [
+        record(
+            number,
+            text=f"{awkward[number % 5]} {number}",
+            attempts=tuple(Attempt(worker=f"w{n}", ok=n == 1, cost_usd=0.5) for n in range(number % 3)),
+        )
+        for number in range(count)
+    ]  # fmt: skip
+    store.record_all(sent)
+    found = list(reversed(store.list(1_000)))
+    assert [run.run_id for run in found] == [run.run_id for run in sent]
+    assert [run.attempts for run in found] == [run.attempts for run in sent]
+    kept = ("a\N{REPLACEMENT CHARACTER}b", "?", *awkward[2:])
+    assert [run.text for run in found] == [f"{kept[n % 5]} {n}" for n in range(count)]
