@@ -91,6 +91,9 @@ async def test_what_was_written_before_the_end_is_not_lost(serving: Any) -> None
         await client.cancel(task)
         await asyncio.wait_for(stopped.wait(), 5)
         uris = [each["uri"] for each in await client.listed("resources")][1:]
+        async with asyncio.timeout(5):  # the worker stops before its run is noted as cancelled
+            while (await client.read(uris[0]))["status"] == "running":  # noqa: ASYNC110  no event tells
+                await asyncio.sleep(0.02)
         traces = [await client.read(uri) for uri in uris]
     assert begun.body["text"] == "half an answer"
     assert [(t["status"], t["text"]) for t in traces] == [
