@@ -162,3 +162,21 @@ def test_a_tools_argument_is_no_signature() -> None:
     data = b'{"type":"content_block_start","content_block":{"type":"tool_use","input":{"signature":"mine"}}}'
     event = b"event: content_block_start\ndata: " + data + b"\n\n"
     assert marked(event, data, one, "messages") == event
+
+
+async def test_an_empty_turn_stays_text(serve: Callable[..., Any]) -> None:
+    """Strict hosts refuse ``null`` where there are no calls, and some refuse an empty text beside them."""
+    served = await serve({"w": [chat_reply("done")]})
+    call = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": "{}"}}
+    history = [
+        {"role": "user", "content": "add"},
+        {"role": "assistant", "content": "", "refusal": None},
+        {"role": "user", "content": "go on"},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "2"},
+        {"role": "assistant", "content": None, "refusal": "I will not."},
+        {"role": "user", "content": "why?"},
+    ]
+    await served.post("/v1/chat/completions", {"model": "fugu", "messages": history})
+    sent = served.upstream.requests[-1].json["messages"]
+    assert [sent[n]["content"] for n in (1, 3, 5)] == ["", None, "I will not."]

@@ -119,8 +119,9 @@ def _assistant(
     theirs = [each for each in details if not _is_ours(each)] if isinstance(details, list) else []
     kept |= {REASONING_DETAILS: theirs} if theirs else {}
     each = {name: value for name, value in message.items() if name not in _REPLY_ONLY}
-    each["content"] = message.get("content") or message.get("refusal")
     calls = message.get("tool_calls")
+    said = message.get("content")
+    each["content"] = said or message.get("refusal") or (None if calls else said)
     if calls or worker.provider in _MISSING:
         kept |= _joined(ours)
         if worker.provider in _MISSING and worker.reasoning is not False:
