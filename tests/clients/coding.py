@@ -20,10 +20,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from coding_model import RIGHT, WRONG
+from coding_model import RIGHT, THOUGHT, WRONG
 from run import HERE, HOME, ISOLATED, VENV, install, isolate
 
 NATIVE = {"claude": "anthropic", "codex": "responses", "opencode": "openai"}
+KEEPS = (
+    ("claude", "openai"),
+    ("codex", "openai"),
+)  # where a client of another dialect carries the worker's reasoning
 TASK = "The total in sum.py is wrong: it should add. Mend it, run it, and tell me what it prints."
 
 
@@ -110,8 +114,12 @@ def drive(client: str, api: str) -> None:
         )  # fmt: skip
         if not missed and '"script"' not in listed.stdout:
             missed = f"the runs are not in the store: {listed.stderr}"
+        requests = [json.loads(line) for line in asked.read_text().splitlines()] if asked.exists() else []  # fmt: skip
+        if not missed and (client, api) in KEEPS:
+            thoughts = [thought for request in requests for thought in request["thoughts"]]
+            if not thoughts or set(thoughts) != {THOUGHT}:
+                missed = f"the worker has not all of its reasoning back: {thoughts}"
         if missed:
-            requests = [json.loads(line) for line in asked.read_text().splitlines()] if asked.exists() else []  # fmt: skip
             raise SystemExit(
                 f"{client} over {api}: {missed} (exit {ran.returncode})\n{ran.stdout[-3000:]}\n{ran.stderr[-3000:]}\n"
                 f"{json.dumps(requests, indent=1)[-4000:]}\n{said.read_text()[-3000:]}"

@@ -1,7 +1,8 @@
 """A model that mends a file by script, with whatever tools a coding assistant offers: in all three dialects.
 
-It looks at the file where the assistant wants that before an edit, edits it, runs it, and says what came out. What
-it was offered and asked for goes into a log that the tests read.
+It looks at the file where the assistant wants that before an edit, edits it, runs it, and says what came out. It
+thinks before each call, as models do that want their reasoning back. What it was offered and asked for, and what it
+has back, goes into a log that the tests read.
 
     python coding_model.py PORT LOG FILE
 """
@@ -19,6 +20,7 @@ from fugu_adapters.messages import text_of
 from fugu_adapters.serve import serve
 from fugu_adapters.types import Reply, Request, ToolCall, Usage
 
+THOUGHT = "The sum is wrong, so the file comes first."
 WRONG, RIGHT = "total = 40 - 2", "total = 40 + 2"
 
 
@@ -54,8 +56,9 @@ async def model(messages: list[Mapping[str, Any]], *, request: Request) -> Reply
     names = [tool["function"]["name"] for tool in request.tools]
     last = max((i for i, m in enumerate(messages) if m["role"] == "user"), default=-1)
     results = [text_of(m) for m in messages[last + 1 :] if m["role"] == "tool"]
+    thoughts = [m.get("reasoning_content") for m in messages if m.get("tool_calls")]
     with Path(sys.argv[2]).open("a", encoding="utf-8") as log:  # noqa: ASYNC230  a line of a test's log
-        log.write(json.dumps({"tools": names, "results": results}) + "\n")
+        log.write(json.dumps({"tools": names, "results": results, "thoughts": thoughts}) + "\n")
     todo = moves(names, sys.argv[3])
     usage = Usage(input_tokens=100, output_tokens=20)
     if len(results) >= len(todo):
@@ -63,7 +66,7 @@ async def model(messages: list[Mapping[str, Any]], *, request: Request) -> Reply
         return Reply(text=said, usage=usage)
     name, arguments = todo[len(results)]
     call = ToolCall(id=f"call_{len(messages)}_{len(results)}", name=name, arguments=json.dumps(arguments))  # fmt: skip
-    return Reply(text="On it.", tool_calls=(call,), usage=usage, finish_reason="tool_calls")
+    return Reply(text="On it.", reasoning=THOUGHT, tool_calls=(call,), usage=usage, finish_reason="tool_calls")  # fmt: skip
 
 
 if __name__ == "__main__":
