@@ -148,12 +148,12 @@ class ChatWriter:
 
     def finish(self, result: Result) -> bytes:
         """What calls lack, the reason, the usage, ``[DONE]``."""
-        said = to_json(extension(result))
+        said = extension(result)
         if not self._tells_usage:
-            ours = b": fugu " + said + b"\n\n"
+            ours = b": fugu " + to_json(said) + b"\n\n"
         elif self._raw:
             head = _head(self._asked, result.run_id, "chat.completion.chunk")
-            ours = sse({**head, "choices": [], EXTENSION: extension(result)})
+            ours = sse({**head, "choices": [], EXTENSION: said})
         else:
             ours = b""
         if self._raw:
@@ -165,7 +165,7 @@ class ChatWriter:
         out += self._chunk({}, result.finish_reason)
         if self._tells_usage:
             usage = {**self._head, "choices": [], "usage": _usage(result)}
-            out += sse({**usage, EXTENSION: extension(result)})
+            out += sse({**usage, EXTENSION: said})
         return out + ours + _DONE
 
     def fail(self, problem: Problem) -> bytes:
