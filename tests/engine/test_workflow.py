@@ -85,18 +85,18 @@ async def test_a_diamond_runs_its_middle_at_the_same_time() -> None:
     assert result.decision.reason == "the caller's workflow of 4 steps"
 
 
-async def test_parallel_steps_take_the_time_of_one() -> None:
-    """At least 0.8 of the ideal speed-up over four independent steps and one that joins them."""
-    names, delay = "abcd", 0.15
-    workers = [ScriptedWorker(name, delay=delay) for name in (*names, "e")]
+async def test_independent_steps_are_under_way_together() -> None:
+    """Each of four is answered only once all four were asked; the fifth, which joins them, comes after."""
+    names, together = "abcd", asyncio.Barrier(4)
+
+    async def call(messages: Sequence[Message]) -> str:
+        await together.wait()
+        return "yes"
+
+    four = [Worker(name=name, api="callable", call=call) for name in names]
     plan = Workflow(steps=(*(step(name) for name in names), step("e", 0, 1, 2, 3)))
-    took = []
-    async with fugu_over(*workers) as fugu:
-        for _ in range(4):  # the first one loads weights, and the machine may be busy
-            began = time.perf_counter()
-            await fugu.arun("x", workflow=plan)
-            took.append(time.perf_counter() - began)
-    assert 5 * delay / min(took) >= 0.8 * 2.5
+    async with fugu_over(*four, ScriptedWorker("e", "joined")) as fugu, asyncio.timeout(20):
+        assert (await fugu.arun("x", workflow=plan)).text == "joined"
 
 
 async def test_a_step_starts_as_soon_as_its_own_inputs_are_there() -> None:
@@ -176,10 +176,8 @@ async def test_a_failing_step_cancels_its_siblings_and_keeps_what_was_finished()
     slow = ScriptedWorker("slow", delay=20)
     plan = Workflow(steps=(step("first"), step("bad", 0), step("slow"), step("first", 1, 2)))
     async with fugu_over(first, bad, slow) as fugu:
-        began = time.perf_counter()
         with pytest.raises(WorkerRefused, match="broken") as raised:
             await fugu.arun("x", workflow=plan)
-    assert time.perf_counter() - began < 5
     assert slow.cancelled == 1
     assert slow.running == 0
     partial = raised.value.partial
@@ -199,12 +197,12 @@ async def test_cancelling_reaches_every_socket() -> None:
         plan = Workflow(steps=(step("one"), step("two"), step("one", 0, 1)))
         async with fugu_over(*workers) as fugu:
             task = asyncio.create_task(fugu.arun("x", workflow=plan))
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 await server.arrived(2)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(20):
                 for name in names:
                     await server.seen(name)[0].gone.wait()
 
@@ -213,7 +211,7 @@ async def test_a_worker_that_cancels_itself_does_not_hang_the_run() -> None:
     """Steps that wait for it end with it."""
     rogue = ScriptedWorker("rogue", asyncio.CancelledError())
     async with fugu_over(rogue, ScriptedWorker("b")) as fugu:
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(20):
             with pytest.raises(asyncio.CancelledError):
                 await fugu.arun("x", workflow=chain("rogue", "b"))
 
@@ -252,12 +250,12 @@ async def test_parallel_steps_cannot_spend_one_cap_twice() -> None:
 
 async def test_one_deadline_covers_the_whole_workflow() -> None:
     """The second step has what the first one left."""
-    workers = ScriptedWorker("a", delay=0.2), ScriptedWorker("b", delay=5)
+    workers = ScriptedWorker("a", delay=0.2), ScriptedWorker("b", delay=60)
     async with fugu_over(*workers) as fugu:
         began = time.perf_counter()
         with pytest.raises((LimitExceeded, WorkerError)):
             await fugu.arun("x", workflow=chain("a", "b"), limits=Limits(seconds=0.3))
-    assert time.perf_counter() - began < 0.9
+    assert time.perf_counter() - began < 30  # not the minute that the second one takes
 
 
 @pytest.mark.parametrize(

@@ -293,7 +293,7 @@ async def test_calls_share_connections_and_closing_closes_all() -> None:
             warnings.simplefilter("error")
             await model.aclose()
             gc.collect()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(10):
             for connection in list(server._open):
                 await connection.lost.wait()
         assert "fugu-adapters" not in {thread.name for thread in threading.enumerate()}
@@ -340,7 +340,7 @@ async def test_closing_a_stream_early_stops_the_call() -> None:
             async for chunk in chunks:
                 assert chunk.text == "word0 "
                 break
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(10):
             await server.requests[0].gone.wait()
         await model.aclose()
 
@@ -360,7 +360,7 @@ async def test_cancelling_a_stream_stops_the_call() -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(10):
             await server.requests[0].gone.wait()
         await model.aclose()
 
@@ -378,7 +378,7 @@ def test_leaving_a_synchronous_stream_stops_the_call() -> None:
         seen = server.requests[0]
 
         async def gone() -> None:
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(10):
                 await seen.gone.wait()
 
         portal.call(gone)

@@ -18,8 +18,9 @@ async def _answer(messages: Any) -> str:
     os.write(1, b"so does one written in C\n")
     task = messages[-1]["content"]
     if "slowly" in task:
+        print("the worker has begun", file=sys.stderr, flush=True)
         try:
-            await asyncio.sleep(30)
+            await asyncio.sleep(60)
         finally:
             print("the worker was stopped", file=sys.stderr, flush=True)
     return f"answer to {task}"

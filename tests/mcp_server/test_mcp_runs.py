@@ -28,9 +28,9 @@ async def test_a_run_outlives_the_clients_patience_and_is_fetched(serving: Any) 
 
 async def test_a_client_that_does_not_listen_is_answered_sooner(serving: Any) -> None:
     """Without progress a client gives up after a minute, so it is told of the run before."""
-    async with serving(ScriptedWorker("slow", delay=1), silent_s=0.1) as client:
+    async with serving(ScriptedWorker("slow", delay=60), silent_s=0.1) as client:
         result = await asyncio.wait_for(
-            client.client.call_tool("orchestrate", {"task": "x"}), timeout=0.8
+            client.client.call_tool("orchestrate", {"task": "x"}), timeout=20
         )
     plain = result.model_dump(by_alias=True)
     assert plain["structuredContent"]["status"] == "running"
@@ -41,7 +41,7 @@ async def test_cancelling_a_call_stops_the_worker(serving: Any) -> None:
     worker = ScriptedWorker("slow", delay=30)
     async with serving(worker) as client:
         task = asyncio.create_task(client.call("orchestrate", task="x"))
-        await asyncio.wait_for(worker.started.wait(), 5)
+        await asyncio.wait_for(worker.started.wait(), 20)
         await client.cancel(task)
         for _ in range(100):
             if worker.cancelled:
@@ -69,12 +69,13 @@ async def test_what_was_written_before_the_end_is_not_lost(serving: Any) -> None
     """While a run is under way, and after it was cancelled, the text that had come is told."""
     from fugu_adapters import Worker
 
-    stopped = asyncio.Event()
+    said, stopped = asyncio.Event(), asyncio.Event()
 
     async def talk(messages: Any) -> Any:
         try:
             yield "half an "
             yield "answer"
+            said.set()
             await asyncio.sleep(30)
             yield " that never comes"
         finally:
@@ -86,12 +87,13 @@ async def test_what_was_written_before_the_end_is_not_lost(serving: Any) -> None
     worker = Worker(name="w", api="callable", call=call)
     async with serving(worker, silent_s=0.3, patience_s=0.3) as client:
         begun = await client.call("orchestrate", task="x")
+        said.clear()
         task = asyncio.create_task(client.call("orchestrate", task="y"))
-        await asyncio.sleep(0.15)
+        await asyncio.wait_for(said.wait(), 20)
         await client.cancel(task)
-        await asyncio.wait_for(stopped.wait(), 5)
+        await asyncio.wait_for(stopped.wait(), 20)
         uris = [each["uri"] for each in await client.listed("resources")][1:]
-        async with asyncio.timeout(5):  # the worker stops before its run is noted as cancelled
+        async with asyncio.timeout(20):  # the worker stops before its run is noted as cancelled
             while (await client.read(uris[0]))["status"] == "running":  # noqa: ASYNC110  no event tells
                 await asyncio.sleep(0.02)
         traces = [await client.read(uri) for uri in uris]

@@ -108,11 +108,10 @@ async def test_the_handshake_is_answered_once(child: Any) -> None:
 async def test_a_client_that_leaves_stops_the_run(child: Any) -> None:
     """The end of our input stops the worker and ends the process."""
     child.stdin.write(_lines(HELLO, READY, _call(1, "slowly")))
-    while json.loads(await asyncio.wait_for(child.stdout.readline(), 30)).get("method") is None:
+    while b"has begun" not in await asyncio.wait_for(child.stderr.readline(), 30):
         pass
-    await asyncio.sleep(0.3)
     child.stdin.close()
-    assert await asyncio.wait_for(child.wait(), 10) == 0
+    assert await asyncio.wait_for(child.wait(), 30) == 0
     assert b"the worker was stopped" in await child.stderr.read()
 
 
@@ -121,11 +120,10 @@ async def test_a_client_that_leaves_stops_the_run(child: Any) -> None:
 async def test_a_signal_stops_the_run(child: Any, sent: signal.Signals) -> None:
     """Clients that end their servers by a signal leave no worker running, and no traceback."""
     child.stdin.write(_lines(HELLO, READY, _call(1, "slowly")))
-    while json.loads(await asyncio.wait_for(child.stdout.readline(), 30)).get("method") is None:
+    while b"has begun" not in await asyncio.wait_for(child.stderr.readline(), 30):
         pass
-    await asyncio.sleep(0.3)
     child.send_signal(sent)
-    await asyncio.wait_for(child.wait(), 10)
+    await asyncio.wait_for(child.wait(), 30)
     noise = await child.stderr.read()
     assert b"the worker was stopped" in noise
     assert b"Traceback" not in noise

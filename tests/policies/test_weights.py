@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -147,12 +146,10 @@ def test_a_file_that_is_not_safetensors_is_refused(folder: Path) -> None:
         load_bundle(folder)
 
 
-def test_the_shipped_bundle_is_small_quick_and_traceable() -> None:
-    """It loads within a moment, is under 2 MB, and says what it was made of."""
+def test_the_shipped_bundle_is_small_and_traceable() -> None:
+    """It loads, is under 2 MB, and says what it was made of."""
     default_bundle.cache_clear()
-    began = time.perf_counter()
     bundle = default_bundle()
-    assert time.perf_counter() - began < 0.5
     folder = Path(__file__).parents[2] / "fugu_adapters" / "weights" / "selector"
     assert (folder / "selector.safetensors").stat().st_size < 2_000_000
     assert {"command", "inputs", "items", "outcomes", "seed"} <= set(bundle.provenance)

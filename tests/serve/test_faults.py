@@ -119,7 +119,7 @@ async def test_the_client_hangs_up(serve: Callable[..., Any], stream: bool) -> N
         await reply.aclose()
     else:
         asking.cancel()
-    await asyncio.wait_for(seen.gone.wait(), 3)
+    await asyncio.wait_for(seen.gone.wait(), 20)
     for _ in range(100):
         run = served.store.last()
         if run is not None:
@@ -227,11 +227,13 @@ async def test_a_killed_server_leaves_the_run_in_the_store(tmp_path: Path) -> No
                 server.process.kill()
                 with pytest.raises(httpx.HTTPError):
                     await _read_to_the_end(pieces)
-            assert time.monotonic() - began < 5
+            assert (
+                time.monotonic() - began < 10
+            )  # not the twenty seconds after which the client gives up
         finally:
             server.process.kill()
             await server.ended()
-        await asyncio.wait_for(upstream.requests[0].gone.wait(), 3)
+        await asyncio.wait_for(upstream.requests[0].gone.wait(), 20)
     runs = Store(str(tmp_path / "runs.db")).list()
     assert [run.status for run in runs] == ["running"]
     assert runs[0].request is not None
