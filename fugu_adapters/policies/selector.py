@@ -24,7 +24,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,14 +70,28 @@ class _Columns:
     carry: NDArray[
         np.float64
     ]  # [K, A]: from likeness to centroids to what a worker is better there than on average, in logits
-    spread: Floats  # [3, A, K]: standard deviations, tokens, seconds (negative where unknown) at the centroids
+    spread: Floats  # [K, 3, A]: standard deviations, tokens, seconds (negative where unknown) at the centroids
     mean_logit: Floats  # [A], over the training mix
     mean_p: Floats  # [A], over the training mix
     mean_sd: Floats
     mean_tokens: Floats  # [A], geometric: a few agent tasks are a thousand times longer
+    means: list[tuple[float, float, float, float]]  # the four before, of each worker
     measured: NDArray[np.bool_]  # [A]
     best: int  # over the training mix
     anchor: NDArray[np.int64]  # [K], over the area of each cluster
+
+
+class Outlook(NamedTuple):
+    """Predictions for one request, see ``Forecast``, as plain numbers: lists are ``[A]``."""
+
+    p: list[float]
+    sd: list[float]
+    tokens: list[float]
+    seconds: list[float]
+    measured: list[bool]
+    anchor: int
+    cluster: int
+    inside: bool
 
 
 class ClusterSelector:
@@ -113,7 +128,6 @@ class ClusterSelector:
         if not open_arms:
             why = "; ".join(f"{arm.worker!r}: {arm.excluded_because}" for arm in arms)
             raise PolicyError(f"no worker can take this request ({why or 'the pool is empty'})")
-        self._check_vector(vector)
         view = self.forecast_one(
             vector,
             [arm.profile for arm in open_arms],
@@ -121,13 +135,13 @@ class ClusterSelector:
         )
         for column, arm in enumerate(open_arms):
             if arm.latency_s:
-                view.seconds[0, column] = arm.latency_s
+                view.seconds[column] = arm.latency_s
         fits = {arm.worker: arm.fit for arm in open_arms if arm.fit is not None}
         if fits:
             view = self._described(view, [arm.fit for arm in open_arms])
         expected = _expected(open_arms, view)
         first, reference = choose(
-            expected, int(view.anchor[0]), tolerance=tolerance, settings=self.bundle.settings
+            expected, view.anchor, tolerance=tolerance, settings=self.bundle.settings
         )
         candidates = [_candidate(one) for one in expected]
         order = sorted(range(len(expected)), key=lambda n: (n != first, -expected[n].p))
@@ -140,14 +154,6 @@ class ClusterSelector:
         best = candidates[reference]
         told = fits if _by_text(expected, first) else {}
         return Choice(candidates=(*ranked, *shut), reason=self._reason(view, ranked, best, told))
-
-    def _check_vector(self, vector: Floats) -> None:
-        expected = self.bundle.centroids.shape[1]
-        if vector.shape != (expected,) or not np.isfinite(vector).all():
-            raise PolicyError(
-                f"expected a vector of {expected} finite numbers from encoder "
-                f"{self.bundle.encoder!r}, got shape {vector.shape}"
-            )
 
     def forecast(
         self, vectors: Floats, profiles: Sequence[str | None], prices: Sequence[float | None]
@@ -172,7 +178,7 @@ class ClusterSelector:
         doubt = 1.0 - trust
         rise = (likeness(cosine, settings.width) @ pool.carry).astype(np.float32)
         p = trust / (1.0 + np.exp(-(pool.mean_logit + rise))) + doubt * pool.mean_p
-        sd, tokens, seconds = np.einsum("nm,tanm->tna", weight, pool.spread[:, :, index])
+        sd, tokens, seconds = np.einsum("nm,nmta->tna", weight, pool.spread[index])
         seconds[seconds < 0] = np.nan
         return Forecast(
             p=p,
@@ -187,52 +193,73 @@ class ClusterSelector:
 
     def forecast_one(
         self, vector: Floats, profiles: Sequence[str | None], prices: Sequence[float | None]
-    ) -> Forecast:
-        """:meth:`forecast` of a single request, ``[D]``, with half as many calls of numpy, which are what it costs."""
+    ) -> Outlook:
+        """:meth:`forecast` of a single request, ``[D]``, with few calls of numpy, which are what it costs.
+
+        Raises:
+            PolicyError: where the vector does not fit the bundle.
+        """
         bundle, settings = self.bundle, self.bundle.settings
         pool = self._pool(tuple(zip(profiles, prices, strict=True)))
+        if vector.shape != bundle.centroids.shape[1:]:
+            raise self._unfit(vector)
         cosine = bundle.centroids @ vector
         index = cosine.argpartition(-settings.nearest)[-settings.nearest :]
-        index = index[(-cosine[index]).argsort()]
-        top = cosine[index].tolist()
-        odds = [math.exp((near - top[0]) / settings.temperature) for near in top]
+        near = cosine[index].tolist()
+        nearest = max(near)
+        if not math.isfinite(nearest):  # as it is where any number of the vector is not
+            raise self._unfit(vector)
+        cluster = int(index[near.index(nearest)])
+        odds = [math.exp((each - nearest) / settings.temperature) for each in near]
         weight = np.array(odds, dtype=np.float32) / np.float32(sum(odds))
-        cluster = int(index[0])
-        share = (top[0] / float(bundle.reach[cluster]) - _STRANGE) / (1.0 - _STRANGE)
+        share = (nearest / float(bundle.reach[cluster]) - _STRANGE) / (1.0 - _STRANGE)
         trust = min(max(share, 0.0), 1.0)
         doubt, inside = 1.0 - trust, trust >= 0.5
-        rise = likeness(cosine, settings.width) @ pool.carry
-        sd, tokens, seconds = pool.spread[:, :, index] @ weight
-        seconds[seconds < 0] = np.nan
-        p = trust / (1.0 + np.exp(-(pool.mean_logit + rise))) + doubt * pool.mean_p
-        return Forecast(
-            p=p.astype(np.float32)[None],
-            sd=(trust * sd + doubt * pool.mean_sd)[None],
-            tokens=(tokens if trust == 1.0 else tokens**trust * pool.mean_tokens**doubt)[None],
-            seconds=seconds[None],
-            measured=pool.measured,
-            anchor=np.array([pool.anchor[cluster] if inside else pool.best]),
-            cluster=index[:1],
-            inside=np.array([inside]),
+        rise = (likeness(cosine, settings.width) @ pool.carry).tolist()
+        flat = pool.spread[index].reshape(len(near), -1)
+        count, there = len(rise), (weight @ flat).tolist()
+        view = Outlook(
+            p=[],
+            sd=[],
+            tokens=[],
+            seconds=[each if each >= 0 else math.nan for each in there[2 * count :]],
+            measured=pool.measured.tolist(),
+            anchor=int(pool.anchor[cluster]) if inside else pool.best,
+            cluster=cluster,
+            inside=inside,
+        )
+        for more, sd, tokens, (z, p, mean_sd, mean_tokens) in zip(
+            rise, there[:count], there[count : 2 * count], pool.means, strict=True
+        ):
+            view.p.append(trust * 0.5 * (1.0 + math.tanh(0.5 * (z + more))) + doubt * p)
+            view.sd.append(trust * sd + doubt * mean_sd)
+            view.tokens.append(tokens**trust * mean_tokens**doubt)
+        return view
+
+    def _unfit(self, vector: Floats) -> PolicyError:
+        return PolicyError(
+            f"expected a vector of {self.bundle.centroids.shape[1]} finite numbers from encoder "
+            f"{self.bundle.encoder!r}, got shape {vector.shape}"
         )
 
-    def _described(self, view: Forecast, fits: Sequence[float | None]) -> Forecast:
+    def _described(self, view: Outlook, fits: Sequence[float | None]) -> Outlook:
         """The forecast for one request, moved by the descriptions.
 
         The anchor moves to the described worker that is expected to be best: among guesses, among workers
         of one profile, and from a measured worker to a guess where the text speaks for that. Deviations do
         not count here: how able the workers are is the same for the next request.
         """
-        p, sd = shift(view.p[0], view.sd[0], fits, spread=float(self.bundle.tier[2]))
+        before = np.array(view.p)
+        p, sd = shift(before, np.array(view.sd), fits, spread=float(self.bundle.tier[2]))
         known = np.array([-np.inf if fit is None else fit for fit in fits])
-        anchor = int(view.anchor[0])
-        alike = np.abs(view.p[0] - view.p[0, anchor]) < _SAME
-        least = np.where(view.measured[anchor] & ~alike, 0.0, NOTHING_FITS)
-        free = (known > least) & (alike | ~view.measured)
+        measured, anchor = np.array(view.measured), view.anchor
+        alike = np.abs(before - before[anchor]) < _SAME
+        least = np.where(measured[anchor] & ~alike, 0.0, NOTHING_FITS)
+        free = (known > least) & (alike | ~measured)
         best = int(np.argmax(np.where(free, p, -1.0)))
         if free[best] and p[best] > p[anchor] + _SAME:
             anchor = best
-        return replace(view, p=p[None], sd=sd[None], anchor=np.array([anchor]))
+        return view._replace(p=p.tolist(), sd=sd.tolist(), anchor=anchor)
 
     def _pool(self, key: tuple[tuple[str | None, float | None], ...]) -> _Columns:
         known = self._columns.get(key)
@@ -267,13 +294,17 @@ class ClusterSelector:
         best = int(np.argmax(level @ shared - handicap))
         z = logit(p)
         mean_logit = z @ bundle.mass
+        mean_sd = mean_sd.astype(np.float32)
+        mean_tokens = np.exp(np.log(tokens) @ bundle.mass).astype(np.float32)
+        columns = (mean_logit, mean_p, mean_sd, mean_tokens)
         return _Columns(
             carry=bundle.carry @ (z - mean_logit[:, None]).T,
-            spread=np.stack([sd, tokens, seconds]),
+            spread=np.stack([sd, tokens, seconds]).transpose(2, 0, 1).copy(),
             mean_logit=mean_logit,
             mean_p=mean_p,
-            mean_sd=mean_sd.astype(np.float32),
-            mean_tokens=np.exp(np.log(tokens) @ bundle.mass).astype(np.float32),
+            mean_sd=mean_sd,
+            mean_tokens=mean_tokens,
+            means=list(zip(*(column.tolist() for column in columns), strict=True)),
             measured=measured,
             best=best,
             anchor=self._anchors(level - handicap[:, None], sd, shared, best),
@@ -324,18 +355,18 @@ class ClusterSelector:
 
     def _reason(
         self,
-        view: Forecast,
+        view: Outlook,
         ranked: Sequence[Candidate],
         best: Candidate,
         fits: Mapping[str, float],
     ) -> str:
-        cluster, first = int(view.cluster[0]), ranked[0]
+        cluster, first = view.cluster, ranked[0]
         guess = "catalogue facts"
         if fits and max(fits.values()) <= NOTHING_FITS:
             like = "Fits no description, so judged by what else is known"
         elif first.worker in fits:
             like, guess = fit_reason(fits, first.worker), "its description"
-        elif view.inside[0]:
+        elif view.inside:
             outcomes = int(self._outcomes[cluster])
             like = f"Looks like {self.bundle.labels[cluster]} (cluster {cluster}, {outcomes:,} outcomes)"
         else:
@@ -354,11 +385,11 @@ class ClusterSelector:
         return f"{said}, the best of the pool."
 
 
-def _expected(arms: Sequence[Arm], view: Forecast) -> list[Expected]:
+def _expected(arms: Sequence[Arm], view: Outlook) -> list[Expected]:
     """The forecast for a single request, by worker."""
-    columns = (view.p[0], view.sd[0], view.tokens[0], view.seconds[0], view.measured)
+    columns = (view.p, view.sd, view.tokens, view.seconds, view.measured)
     made = []
-    for arm, p, sd, t, seconds, measured in zip(arms, *(c.tolist() for c in columns), strict=True):
+    for arm, p, sd, t, seconds, measured in zip(arms, *columns, strict=True):
         bound = math.inf if arm.max_output_tokens is None else arm.max_output_tokens
         tokens = math.ceil(min(t, bound))
         cost = math.nan if arm.price is None else arm.price.cost(arm.input_tokens, tokens)

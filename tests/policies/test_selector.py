@@ -254,6 +254,6 @@ def test_the_forecast_is_the_same_for_one_request_and_for_many() -> None:
     for row, vector in enumerate(vectors):
         one = selector.forecast_one(vector, profiles, prices)
         for name in ("p", "sd", "tokens", "seconds"):
-            np.testing.assert_allclose(getattr(one, name)[0], getattr(many, name)[row], rtol=2e-5)
+            np.testing.assert_allclose(getattr(one, name), getattr(many, name)[row], rtol=2e-5)
         for name in ("anchor", "cluster", "inside"):
-            assert getattr(one, name)[0] == getattr(many, name)[row]
+            assert getattr(one, name) == getattr(many, name)[row]
