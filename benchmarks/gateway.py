@@ -6,7 +6,9 @@
 
 All have the same upstream, a process on loopback that answers at once, so that what is measured is what stands
 between. With ``--mock`` there is none: LiteLLM's own ``network_mock`` and the like for the others, whole replies only.
-One worker process each; the load comes from a process of its own. Fugu decides anew for every request, keeps its runs
+One worker process each; the load comes from a process of its own. The rounds are short, and in each a mode is measured
+of all servers before the next one, in random order: other guests of the machine then slow all of them alike, and
+differences (``over_bare``, ``over_litellm``) are taken within rounds, with 95 % intervals over them. Fugu decides anew for every request, keeps its runs
 and counts its metrics, as it does for users; LiteLLM runs with its defaults, without a database and with its logging
 turned down.
 """
@@ -17,6 +19,7 @@ import argparse
 import asyncio
 import itertools
 import json
+import math
 import os
 import platform
 import random
@@ -239,6 +242,7 @@ def servers(names: Sequence[str], folder: Path, upstream: str) -> dict[str, tupl
 
 async def compare(args: argparse.Namespace) -> dict[str, Any]:
     """Rounds of all servers in turn, so that a slow moment hits all."""
+    order = random.Random(0)  # noqa: S311
     with tempfile.TemporaryDirectory(prefix="fugu-gateway-") as made:
         folder, port = Path(made), free_port()
         upstream = start([sys.executable, SELF, "--upstream", str(port)], port, folder)  # fmt: skip
@@ -252,22 +256,41 @@ async def compare(args: argparse.Namespace) -> dict[str, Any]:
             if not args.mock:
                 modes += [("one_streamed", 1, True), ("many_streamed", args.connections, True)]
             for turn in range(args.rounds):
-                for name, (each, _) in running.items():
-                    for mode, connections, stream in modes:
-                        got = await load(each, connections=connections, seconds=args.seconds, stream=stream)  # fmt: skip
+                for mode, connections, stream in modes:
+                    for name in order.sample(list(running), len(running)):
+                        got = await load(running[name][0], connections=connections, seconds=args.seconds, stream=stream)  # fmt: skip
                         for key in ("rps", "p50_ms", "p99_ms"):
                             results[name].setdefault(f"{mode}_{key}", []).append(got[key])
                 print(f"round {turn + 1} of {args.rounds}", file=sys.stderr, flush=True)
             table = {name: {key: round(statistics.median(values), 3) for key, values in each.items()} for name, each in results.items()}  # fmt: skip
             for name, (_, process) in running.items():
                 table[name]["rss_mib"] = round(resident_mib(process.pid), 1)
-            return table
+            return table | differences(results)
         finally:
             for _, process in running.values():
                 process.terminate()
             upstream.kill()
             for process in (upstream, *(process for _, process in running.values())):
                 process.wait(30)
+
+
+def differences(results: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, str]]:
+    """Of ours to the others, within rounds: added milliseconds, and times as many requests a second; mean, low, high."""
+    from fugu_adapters.evaluate.statistics import paired_bootstrap
+
+    found: dict[str, dict[str, str]] = {}
+    for name in (each for each in results if not each.startswith("fugu") and "fugu" in results):
+        table = found[f"over_{name}"] = {}
+        for key, ours in results["fugu"].items():
+            theirs = results[name][key]
+            if key.endswith("p50_ms") and key.startswith("one"):
+                e = paired_bootstrap(ours, theirs)
+                table[f"{key} added"] = f"{e.mean:.2f} [{e.low:.2f}, {e.high:.2f}]"
+            elif key.endswith("rps"):
+                e = paired_bootstrap([math.log(n) for n in ours], [math.log(n) for n in theirs])
+                mean, low, high = map(math.exp, (e.mean, e.low, e.high))
+                table[f"{key} times"] = f"{mean:.2f} [{low:.2f}, {high:.2f}]"
+    return found
 
 
 async def memory(args: argparse.Namespace) -> dict[str, Any]:
@@ -300,8 +323,8 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--servers", default="fugu,litellm,bare")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--memory", type=int, default=0)
     parser.add_argument("--mock", action="store_true")
