@@ -273,6 +273,36 @@ def test_streamed_tool_calls_without_index() -> None:
     ]
 
 
+def test_streamed_tool_calls_that_are_all_number_zero() -> None:
+    """Some servers call every parallel call the first: a new id with a name is another call, a new id alone is not."""
+    deltas, decoder = _feed(
+        _chunk(tool_calls=[{"index": 0, "id": "a", "function": {"name": "f", "arguments": "{"}}]),
+        _chunk(tool_calls=[{"index": 0, "id": "x", "function": {"arguments": '"n": 1}'}}]),
+        _chunk(tool_calls=[{"index": 0, "id": "b", "function": {"name": "f", "arguments": "{}"}}]),
+        _chunk(tool_calls=[{"index": 0, "id": "b", "function": {"name": "f", "arguments": ""}}]),
+        _chunk("tool_calls"),
+    )
+    assert [(call.id, call.arguments) for call in decoder.finish().tool_calls] == [
+        ("a", '{"n": 1}'),
+        ("b", "{}"),
+    ]
+    assert [delta.tool_index for delta in deltas] == [0, 0, 1]
+
+
+@pytest.mark.parametrize("ids", [("f", "f", "f"), (None, None, None), ("f_2", "f", "f")])
+def test_every_call_of_a_reply_has_an_id_of_its_own(ids: tuple[str | None, ...]) -> None:
+    """Streamed or whole: the results of tools could not be told apart otherwise."""
+    calls = [
+        {"index": place, "id": each, "function": {"name": "f", "arguments": f"[{place}]"}}
+        for place, each in enumerate(ids)
+    ]
+    _, decoder = _feed(*(_chunk(tool_calls=[call]) for call in calls), _chunk("tool_calls"))
+    body = {"choices": [{"message": {"tool_calls": calls}, "finish_reason": "tool_calls"}]}
+    for reply in (decoder.finish(), decode(json.dumps(body).encode(), "w")):
+        assert len({call.id for call in reply.tool_calls}) == 3
+        assert [call.arguments for call in reply.tool_calls] == ["[0]", "[1]", "[2]"]
+
+
 @pytest.mark.parametrize(
     "chunks",
     [

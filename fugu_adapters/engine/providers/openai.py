@@ -22,6 +22,7 @@ from fugu_adapters.engine.providers.wire import (
     WireModel,
     bearer,
     finished,
+    own_id,
     read_json,
     read_model,
     tool_call,
@@ -199,9 +200,12 @@ def decode(body: bytes, worker: str) -> Reply:
     completion = read_model(_Completion, read_json(body, worker), worker)
     choice, usage = completion.choices[0], completion.usage or _Usage()
     message = choice.message
+    ids: list[str] = []
+    for call in message.tool_calls or ():
+        ids.append(own_id(call.id, ids))
     calls = tuple(
-        tool_call(call.id or f"call_{index}", call.function.name or "", call.function.text, worker)
-        for index, call in enumerate(message.tool_calls or ())
+        tool_call(id, call.function.name or "", call.function.text, worker)
+        for id, call in zip(ids, message.tool_calls or (), strict=True)
     )
     thought = Thought()
     if message.thinks:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol, TypeVar
 
@@ -25,6 +25,7 @@ __all__ = [
     "WireModel",
     "bearer",
     "finished",
+    "own_id",
     "read_json",
     "read_model",
     "to_json",
@@ -164,9 +165,21 @@ def truncated(worker: str) -> WorkerProtocolError:
     return WorkerProtocolError(text, worker=worker, cause_kind="truncated")
 
 
+def own_id(given: str | None, taken: Sequence[str]) -> str:
+    """An id for the next call of a reply: the endpoint's, unless it has none or has used it for another call.
+
+    Some servers take the tool's name for it. Results could not be told apart then.
+    """
+    wanted = given or f"call_{len(taken)}"
+    while wanted in taken:
+        wanted += f"_{len(taken)}"
+    return wanted
+
+
 @dataclass(kw_only=True, slots=True)
 class _Call:
     position: int
+    given: str | None
     id: str
     name: str = ""
     arguments: list[str] = field(default_factory=list)
@@ -177,7 +190,8 @@ class ToolCallParts:
 
     def __init__(self, worker: str) -> None:
         self._worker = worker
-        self._calls: dict[int, _Call] = {}  # by the endpoint's index, in order of arrival
+        self._calls: list[_Call] = []
+        self._at: dict[int, _Call] = {}  # by the endpoint's index, the one that is under way there
 
     def __bool__(self) -> bool:
         return bool(self._calls)
@@ -188,20 +202,21 @@ class ToolCallParts:
         """Take one piece; ``None`` where it adds nothing.
 
         Args:
-            index: which call; some servers leave it out, then a new id starts a new call.
+            index: which call. Some servers leave it out: then a new id starts a new call. Some say 0 for all parallel
+                calls: so does a new id with a name.
             id: on the first piece.
             name: on the first piece.
             arguments: JSON text to append.
         """
-        if index is None:
-            last = len(self._calls) - 1
-            known = self._calls.get(last)
-            index = last + 1 if known is None or (id and id != known.id) else last
-        call = self._calls.get(index)
-        fresh = call is None
-        if call is None:
-            call = _Call(position=len(self._calls), id=id or f"call_{index}")
-            self._calls[index] = call
+        call = self._known(index)
+        other = call is not None and id and id != call.given and (index is None or name)
+        fresh = call is None or other
+        if call is None or other:
+            taken = [each.id for each in self._calls]
+            call = _Call(position=len(taken), given=id, id=own_id(id, taken))
+            self._calls.append(call)
+            if index is not None:
+                self._at[index] = call
         named = name if name and not call.name else None
         call.name = named or call.name
         call.arguments.append(arguments)
@@ -214,9 +229,15 @@ class ToolCallParts:
             arguments=arguments,
         )
 
+    def _known(self, index: int | None) -> _Call | None:
+        if index is None:
+            return self._calls[-1] if self._calls else None
+        return self._at.get(index)
+
     def id_of(self, index: int | None) -> str:
-        """The id of the call at the endpoint's index; of the last one where it gave none."""
-        return self._calls[len(self._calls) - 1 if index is None else index].id
+        """The id of the call under way at the endpoint's index; of the last one where it gave none."""
+        call = self._known(index)
+        return "" if call is None else call.id
 
     def calls(self) -> tuple[ToolCall, ...]:
         """The whole calls.
@@ -226,7 +247,7 @@ class ToolCallParts:
         """
         return tuple(
             tool_call(call.id, call.name, "".join(call.arguments), self._worker)
-            for call in self._calls.values()
+            for call in self._calls
         )
 
 
