@@ -176,3 +176,19 @@ async def test_an_upstream_that_breaks_off_within_a_call(serve: Callable[..., An
     assert not any(e["type"] in ("message_stop", "response.completed") for e in events)
     assert len(served.upstream.requests) == 1
     assert served.store.last().status == "error"
+
+
+@pytest.mark.parametrize("path", sorted(BODIES)[1:])
+@pytest.mark.parametrize("ids", [("x", "y"), ("write", "write")])
+async def test_parallel_calls_that_a_worker_numbers_alike(serve: Callable[..., Any], path: str, ids: tuple[str, str]) -> None:  # fmt: skip
+    """One index for both, or one id for both: the client has two calls that it can tell apart."""
+    same_index = ids[0] != ids[1]
+    chunks = [
+        chunk({**piece(0 if same_index else place, json.dumps(file), "write"), "id": ids[place]})
+        for place, file in enumerate(FILES)
+    ]
+    served = await serve({"w": [sse_reply([*chunks, chunk(end="tool_calls"), "[DONE]"])]})
+    reply = await served.post(path, {"model": "fugu", "stream": True, **BODIES[path]})
+    calls = calls_in(path, reply.text)
+    assert [arguments for _, _, arguments in calls] == FILES
+    assert len({call_id for call_id, _, _ in calls}) == 2
