@@ -8,12 +8,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fugu_adapters import Result
+from fugu_adapters.messages import REASONING_DETAILS, carried
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-__all__ = ["Asked", "plain_calls", "plain_messages", "plain_usage", "response_format", "session_of"]
+__all__ = [
+    "Asked",
+    "Thoughts",
+    "plain_calls",
+    "plain_messages",
+    "plain_usage",
+    "response_format",
+    "session_of",
+]
 
+_REMEMBERED = 512  # calls whose reasoning is kept
 _KNOWN = ("role", "content", "name", "tool_calls", "tool_call_id")
 
 
@@ -41,6 +51,37 @@ class Asked:
     def whose(self) -> dict[str, Any]:
         """What every event says of the call."""
         return {"from_task": self.task, "from_agent": self.agent}
+
+
+class Thoughts:
+    """What workers want back of the reasoning behind their calls: CrewAI's messages have no place for it.
+
+    It is kept in this process, so that a crew that goes on in another one loses it.
+    """
+
+    def __init__(self) -> None:
+        self._of_call: dict[
+            tuple[str, str], tuple[str, ...]
+        ] = {}  # by id and name, the oldest first
+
+    def keep(self, result: Result) -> None:
+        """Keep what came with an answer's calls."""
+        if not result.sealed:
+            return
+        for call in result.tool_calls:
+            self._of_call.pop((call.id, call.name), None)
+            self._of_call[call.id, call.name] = result.sealed
+        for oldest in list(self._of_call)[:-_REMEMBERED]:
+            del self._of_call[oldest]
+
+    def give_back(self, messages: Iterable[dict[str, Any]]) -> None:
+        """Put it into the messages that hold the calls."""
+        for message in messages:
+            for call in message.get("tool_calls", ()):
+                sealed = self._of_call.get((call["id"], call["function"].get("name", "")))
+                if sealed:
+                    message[REASONING_DETAILS] = carried(sealed)
+                    break
 
 
 def plain_messages(messages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

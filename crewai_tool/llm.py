@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field, PrivateAttr, model_validator
 
 from crewai_tool.convert import (
     Asked,
+    Thoughts,
     plain_calls,
     plain_messages,
     plain_usage,
@@ -110,6 +111,7 @@ class FuguLLM(BaseLLM):
     _made: dict[str, Fugu] = PrivateAttr(default_factory=dict)
     _lock: Any = PrivateAttr(default_factory=threading.Lock)
     _counts_for: Any = PrivateAttr(default=None)
+    _thoughts: Thoughts = PrivateAttr(default_factory=Thoughts)
 
     def __init__(self, model: str = "fugu", **settings: Any) -> None:
         super().__init__(**{"provider": "fugu", **settings, "model": model})
@@ -212,7 +214,7 @@ class FuguLLM(BaseLLM):
             messages, tools, callbacks, available_functions, from_task, from_agent, response_model
         ) as asked:
             fugu, options = self._orchestrator(), self._options(asked)
-            plain = plain_messages(asked.messages)
+            plain = self._messages(asked)
             if not self._effective_stream():
                 return self._finish(asked, fugu.run(plain, **options))
             with closing(fugu.stream(plain, **options)) as events:
@@ -236,7 +238,7 @@ class FuguLLM(BaseLLM):
             messages, tools, callbacks, available_functions, from_task, from_agent, response_model
         ) as asked:
             fugu, options = self._orchestrator(), self._options(asked)
-            plain = plain_messages(asked.messages)
+            plain = self._messages(asked)
             if not self._effective_stream():
                 return self._finish(asked, await fugu.arun(plain, **options))
             async with aclosing(fugu.astream(plain, **options)) as events:
@@ -297,6 +299,12 @@ class FuguLLM(BaseLLM):
             told["response_format"] = response_format(asked.form)
         return cast(RunOptions, {key: value for key, value in told.items() if value is not None})
 
+    def _messages(self, asked: Asked) -> list[dict[str, Any]]:
+        plain = plain_messages(asked.messages)
+        with self._lock:
+            self._thoughts.give_back(plain)
+        return plain
+
     def _tell(self, asked: Asked, event: Event) -> None:
         """Pass on a piece of text. Calls are told whole, when they are complete."""
         if event.delta is not None and event.delta.text:
@@ -309,6 +317,8 @@ class FuguLLM(BaseLLM):
 
     def _finish(self, asked: Asked, result: Result) -> Any:
         """What CrewAI takes for an answer, counted and told."""
+        with self._lock:
+            self._thoughts.keep(result)
         usage = plain_usage(result)
         self._counter(asked.agent)._track_token_usage_internal(usage)
         answer: Any = plain_calls(result)
