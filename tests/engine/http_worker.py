@@ -72,7 +72,7 @@ async def serving(
         configured = Worker.model_validate(
             {"name": "w", "api": api, "base_url": server.script("a", acts), **options}
         )
-        transport = Transport(idle_timeout=0.1)
+        transport = Transport(idle_timeout=0.5)
         kind = OpenAIBackend if api == "openai" else AnthropicBackend
         backend = kind(configured, transport, env=ENV if env is None else env)
         try:

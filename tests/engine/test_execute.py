@@ -232,9 +232,9 @@ async def test_a_black_hole_leaves_time_for_the_next_worker() -> None:
     """A hanging worker gets half of the time that is left, the last one all of it."""
     h = Harness({"a": Script(hang), "b": Script(OK)})
     began = time.monotonic()
-    run = h.new_run(Limits(seconds=0.4))
+    run = h.new_run(Limits(seconds=3))
     assert (await h.answer(run))[0] == "b"
-    assert time.monotonic() - began > 0.15  # and not all: then there would be no answer
+    assert time.monotonic() - began > 1.4  # and not all: then there would be no answer
     assert run.attempts[0].error is not None
     assert "WorkerTimeout" in run.attempts[0].error
     assert h.scripts["a"].cancelled == 1

@@ -329,9 +329,9 @@ async def test_stream_arrives_piece_by_piece() -> None:
 async def test_stalled_stream_times_out_only_after_it_began() -> None:
     """Silence before the first byte is thinking; silence after it is a stall."""
     async with FaultServer() as server:
-        server.script("slow", [Act(pieces=(b"x",), delay=0.15)])
+        server.script("slow", [Act(pieces=(b"x",), delay=0.8)])
         server.script("stall", [Act(pieces=(b"x",), framing="chunked", end="stall")])
-        transport = Transport(idle_timeout=0.08)
+        transport = Transport(idle_timeout=0.4)
         assert await read(transport, server.url("slow")) == b"x"
         with pytest.raises(WorkerTimeout) as caught:
             await read(transport, server.url("stall"))

@@ -373,7 +373,7 @@ async def test_a_hanging_second_opinion_costs_no_answer() -> None:
         if route.worker != "a":
             pytest.fail(f"the test expects a to come first, got {route.worker}")
         result = await fugu.arun(
-            NUMBERS, model="fugu-trinity", effort="xhigh", limits=Limits(seconds=0.6)
+            NUMBERS, model="fugu-trinity", effort="xhigh", limits=Limits(seconds=3)
         )
     assert result.text == "17"
     assert time.perf_counter() - began < 30  # the others hang for a minute

@@ -13,7 +13,7 @@ from fugu_adapters.testing import ScriptedWorker
 
 async def test_a_run_outlives_the_clients_patience_and_is_fetched(serving: Any) -> None:
     """After the patience is up the call says so; ``result`` waits for the answer."""
-    worker = ScriptedWorker("slow", "late but right", delay=0.4)
+    worker = ScriptedWorker("slow", "late but right", delay=1.5)
     async with serving(worker, patience_s=0.1) as client:
         begun = await client.call("orchestrate", task="x")
         while (got := await client.call("result", run_id=begun.body["run_id"])).body[
@@ -55,10 +55,10 @@ async def test_cancelling_a_call_stops_the_worker(serving: Any) -> None:
 
 async def test_a_call_that_times_out_may_leave_its_run_going(serving: Any) -> None:
     """With ``on_cancel="keep"`` nothing is lost to a client's time limit."""
-    worker = ScriptedWorker("slow", "kept", delay=0.5)
+    worker = ScriptedWorker("slow", "kept", delay=3)
     async with serving(worker, on_cancel="keep") as client:
         with pytest.raises(Exception, match=r"(?i)timed? ?out"):
-            await client.call("orchestrate", timeout=0.25, task="x")
+            await client.call("orchestrate", timeout=1, task="x")
         uri = (await client.listed("resources"))[1]["uri"]
         got = await client.call("result", run_id=uri.removeprefix("fugu://runs/"))
     assert got.body["text"] == "kept"
@@ -85,7 +85,7 @@ async def test_what_was_written_before_the_end_is_not_lost(serving: Any) -> None
         return talk(messages)
 
     worker = Worker(name="w", api="callable", call=call)
-    async with serving(worker, silent_s=0.3, patience_s=0.3) as client:
+    async with serving(worker, silent_s=1, patience_s=1) as client:
         begun = await client.call("orchestrate", task="x")
         said.clear()
         task = asyncio.create_task(client.call("orchestrate", task="y"))
@@ -116,7 +116,7 @@ async def test_a_guessed_run_is_refused(serving: Any) -> None:
 
 async def test_too_many_runs_are_refused(serving: Any) -> None:
     """A client that starts more than may be under way is told, and nobody is asked for it."""
-    worker = ScriptedWorker("slow", delay=5)
+    worker = ScriptedWorker("slow", delay=60)
     async with serving(worker, runs=2, patience_s=0.1) as client:
         for _ in range(2):
             await client.call("orchestrate", task="x")

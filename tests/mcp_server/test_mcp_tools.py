@@ -88,9 +88,9 @@ async def test_null_is_an_argument_left_out(serving: Any) -> None:
 
 async def test_limits_reach_the_engine(serving: Any) -> None:
     """A deadline stops the worker, and the error says which limit it was."""
-    worker = ScriptedWorker("slow", delay=5)
+    worker = ScriptedWorker("slow", delay=60)
     async with serving(worker) as client:
-        late = await client.call("orchestrate", task="x", deadline_s=0.2)
+        late = await client.call("orchestrate", task="x", deadline_s=1)
         dear = await client.call("orchestrate", task="x", budget_usd=0.5)
     assert late.failed
     assert "deadline" in late.text or "seconds" in late.text
