@@ -8,9 +8,9 @@ All have the same upstream, a process on loopback that answers at once, so that 
 between. With ``--mock`` there is none: LiteLLM's own ``network_mock`` and the like for the others, whole replies only.
 One worker process each; the load comes from a process of its own. The rounds are short, and in each a mode is measured
 of all servers before the next one, in random order: other guests of the machine then slow all of them alike, and
-differences (``over_bare``, ``over_litellm``) are taken within rounds, with 95 % intervals over them. Fugu decides anew for every request, keeps its runs
-and counts its metrics, as it does for users; LiteLLM runs with its defaults, without a database and with its logging
-turned down.
+differences (``over_bare``, ``over_litellm``) are taken within rounds, with 95 % intervals over them. Fugu decides anew
+for every request, keeps its runs and counts its metrics, as it does for users; LiteLLM runs with its defaults, without
+a database and with its logging turned down.
 """
 
 from __future__ import annotations
@@ -279,10 +279,14 @@ def differences(results: dict[str, dict[str, list[float]]]) -> dict[str, dict[st
     from fugu_adapters.evaluate.statistics import paired_bootstrap
 
     found: dict[str, dict[str, str]] = {}
-    for name in (each for each in results if not each.startswith("fugu") and "fugu" in results):
+    if "fugu" not in results:
+        return found
+    for name, others in results.items():
+        if name.startswith("fugu"):
+            continue
         table = found[f"over_{name}"] = {}
         for key, ours in results["fugu"].items():
-            theirs = results[name][key]
+            theirs = others[key]
             if key.endswith("p50_ms") and key.startswith("one"):
                 e = paired_bootstrap(ours, theirs)
                 table[f"{key} added"] = f"{e.mean:.2f} [{e.low:.2f}, {e.high:.2f}]"

@@ -60,9 +60,8 @@ class Thoughts:
     """
 
     def __init__(self) -> None:
-        self._of_call: dict[
-            tuple[str, str], tuple[str, ...]
-        ] = {}  # by id and name, the oldest first
+        # By id and name, the oldest first.
+        self._of_call: dict[tuple[str, str], tuple[str, ...]] = {}
 
     def keep(self, result: Result) -> None:
         """Keep what came with an answer's calls."""

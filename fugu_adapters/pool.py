@@ -265,16 +265,16 @@ class Pool:
         opted_out = self._opted_out(exclude, "exclude", InputError)
         prompt, needs = estimate_tokens(request), _needs(request)
         reasons: dict[str, str | None] = {}
-        for name, worker in self._workers.items():
-            reasons[name] = (
-                (unready or {}).get(name)
-                or _opt_out_reason(self._excluded.get(name), "by the pool")
-                or _opt_out_reason(opted_out.get(name), "by the request")
+        for worker in self:
+            reasons[worker.name] = (
+                (unready or {}).get(worker.name)
+                or _opt_out_reason(self._excluded.get(worker.name), "by the pool")
+                or _opt_out_reason(opted_out.get(worker.name), "by the request")
                 or _too_long(worker, prompt, request.max_output_tokens)
-                or (_incapable(worker, needs) if needs else None)
+                or _incapable(worker, needs)
             )
         able = [self._workers[name] for name, reason in reasons.items() if reason is None]
-        sure = [worker for worker in able if _missing(worker, needs) is None] if needs else []
+        sure = [worker for worker in able if _missing(worker, needs) is None]
         for worker in able if sure else ():
             doubt = _missing(worker, needs)
             if doubt is not None:

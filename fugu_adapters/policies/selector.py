@@ -75,7 +75,6 @@ class _Columns:
     mean_p: Floats  # [A], over the training mix
     mean_sd: Floats
     mean_tokens: Floats  # [A], geometric: a few agent tasks are a thousand times longer
-    means: list[tuple[float, float, float, float]]  # the four before, of each worker
     measured: NDArray[np.bool_]  # [A]
     best: int  # over the training mix
     anchor: NDArray[np.int64]  # [K], over the area of each cluster
@@ -216,25 +215,29 @@ class ClusterSelector:
         trust = min(max(share, 0.0), 1.0)
         doubt, inside = 1.0 - trust, trust >= 0.5
         rise = (likeness(cosine, settings.width) @ pool.carry).tolist()
-        flat = pool.spread[index].reshape(len(near), -1)
-        count, there = len(rise), (weight @ flat).tolist()
-        view = Outlook(
-            p=[],
-            sd=[],
-            tokens=[],
-            seconds=[each if each >= 0 else math.nan for each in there[2 * count :]],
+        there = weight @ pool.spread[index].reshape(len(near), -1)
+        sd, tokens, seconds = there.reshape(3, -1).tolist()
+        on_average = zip(rise, pool.mean_logit.tolist(), pool.mean_p.tolist(), strict=True)
+        return Outlook(
+            # the logistic function, as it cannot overflow
+            p=[
+                trust * 0.5 * (1.0 + math.tanh(0.5 * (z + more))) + doubt * mean
+                for more, z, mean in on_average
+            ],
+            sd=[
+                trust * each + doubt * mean
+                for each, mean in zip(sd, pool.mean_sd.tolist(), strict=True)
+            ],
+            tokens=[
+                each**trust * mean**doubt
+                for each, mean in zip(tokens, pool.mean_tokens.tolist(), strict=True)
+            ],
+            seconds=[each if each >= 0 else math.nan for each in seconds],
             measured=pool.measured.tolist(),
             anchor=int(pool.anchor[cluster]) if inside else pool.best,
             cluster=cluster,
             inside=inside,
         )
-        for more, sd, tokens, (z, p, mean_sd, mean_tokens) in zip(
-            rise, there[:count], there[count : 2 * count], pool.means, strict=True
-        ):
-            view.p.append(trust * 0.5 * (1.0 + math.tanh(0.5 * (z + more))) + doubt * p)
-            view.sd.append(trust * sd + doubt * mean_sd)
-            view.tokens.append(tokens**trust * mean_tokens**doubt)
-        return view
 
     def _unfit(self, vector: Floats) -> PolicyError:
         return PolicyError(
@@ -294,17 +297,13 @@ class ClusterSelector:
         best = int(np.argmax(level @ shared - handicap))
         z = logit(p)
         mean_logit = z @ bundle.mass
-        mean_sd = mean_sd.astype(np.float32)
-        mean_tokens = np.exp(np.log(tokens) @ bundle.mass).astype(np.float32)
-        columns = (mean_logit, mean_p, mean_sd, mean_tokens)
         return _Columns(
             carry=bundle.carry @ (z - mean_logit[:, None]).T,
             spread=np.stack([sd, tokens, seconds]).transpose(2, 0, 1).copy(),
             mean_logit=mean_logit,
             mean_p=mean_p,
-            mean_sd=mean_sd,
-            mean_tokens=mean_tokens,
-            means=list(zip(*(column.tolist() for column in columns), strict=True)),
+            mean_sd=mean_sd.astype(np.float32),
+            mean_tokens=np.exp(np.log(tokens) @ bundle.mass).astype(np.float32),
             measured=measured,
             best=best,
             anchor=self._anchors(level - handicap[:, None], sd, shared, best),

@@ -24,10 +24,8 @@ from coding_model import RIGHT, THOUGHT, WRONG
 from run import HERE, HOME, ISOLATED, VENV, install, isolate
 
 NATIVE = {"claude": "anthropic", "codex": "responses", "opencode": "openai"}
-KEEPS = (
-    ("claude", "openai"),
-    ("codex", "openai"),
-)  # where a client of another dialect carries the worker's reasoning
+# Where a client of another dialect carries the worker's reasoning.
+KEEPS = (("claude", "openai"), ("codex", "openai"))
 TASK = "The total in sum.py is wrong: it should add. Mend it, run it, and tell me what it prints."
 
 

@@ -13,8 +13,8 @@ pytest.importorskip("crewai")
 
 from crewai import Crew, Process
 from crewai.hooks import HookAborted
-from crewai.tools import BaseTool
 from crews import QUIET, agent, counted, crew, pool_of, reply, stored, task
+from look_up import LookUp
 from pydantic import BaseModel
 
 from crewai_tool import FuguLLM
@@ -38,22 +38,6 @@ FAST = RetryPolicy(first=0.001, cap=0.002)
 
 class Word(BaseModel):
     word: str
-
-
-class Look(BaseModel):
-    what: str
-
-
-class LookUp(BaseTool):
-    name: str = "look_up"
-    description: str = "Looks something up."
-    args_schema: type[BaseModel] = Look
-    found: str = "a duck"
-    asked: list[str] = []  # noqa: RUF012  pydantic copies it
-
-    def _run(self, what: str) -> str:
-        self.asked.append(what)
-        return self.found
 
 
 # --- counting -----------------------------------------------------------------------------------

@@ -9,9 +9,8 @@ import pytest
 
 pytest.importorskip("crewai")
 
-from crewai.tools import BaseTool
 from crews import QUIET, agent, crew, pool_of, reply, task
-from pydantic import BaseModel
+from look_up import LookUp
 
 from crewai_tool import FuguLLM
 from crewai_tool.convert import Thoughts
@@ -19,19 +18,6 @@ from fugu_adapters import Decision, Result, ToolCall
 from fugu_adapters.testing import ScriptedWorker
 
 pytestmark = [pytest.mark.filterwarnings(line) for line in QUIET]
-
-
-class Look(BaseModel):
-    what: str
-
-
-class LookUp(BaseTool):
-    name: str = "look_up"
-    description: str = "Looks something up."
-    args_schema: type[BaseModel] = Look
-
-    def _run(self, what: str) -> str:
-        return "a duck"
 
 
 def reasoning_in(messages: Any) -> list[str]:

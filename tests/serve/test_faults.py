@@ -227,9 +227,8 @@ async def test_a_killed_server_leaves_the_run_in_the_store(tmp_path: Path) -> No
                 server.process.kill()
                 with pytest.raises(httpx.HTTPError):
                     await _read_to_the_end(pieces)
-            assert (
-                time.monotonic() - began < 10
-            )  # not the twenty seconds after which the client gives up
+            # Not the twenty seconds after which the client gives up.
+            assert time.monotonic() - began < 10
         finally:
             server.process.kill()
             await server.ended()

@@ -68,7 +68,7 @@ def test_anything_else_is_refused_at_once(text):
     began = time.perf_counter()
     with pytest.raises(InputError):
         evaluate_expression(text)
-    assert time.perf_counter() - began < 20
+    assert time.perf_counter() - began < 5
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ async def test_greedy_programs_are_stopped(source):
     began = time.monotonic()
     result = await run_program(source, seconds=0.5)
     assert result.error is not None
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 5
 
 
 async def test_output_is_bounded():

@@ -209,9 +209,10 @@ class ToolCallParts:
             arguments: JSON text to append.
         """
         call = self._known(index)
-        other = call is not None and id and id != call.given and (index is None or name)
-        fresh = call is None or other
-        if call is None or other:
+        if call is not None and id and id != call.given and (index is None or name):
+            call = None  # another one begins
+        fresh = call is None
+        if call is None:
             taken = [each.id for each in self._calls]
             call = _Call(position=len(taken), given=id, id=own_id(id, taken))
             self._calls.append(call)
